@@ -1,0 +1,39 @@
+//! The command line: arguments -> library calls -> what is printed.
+
+#![forbid(unsafe_code)]
+
+mod encode;
+mod explain;
+mod info;
+mod options;
+
+use clap::Parser;
+use lexpeak::{Category, OutputTarget, Result};
+
+/// Turns text into learned sparse vectors (SPLADE).
+#[derive(Parser)]
+#[command(name = "lexpeak", version, arg_required_else_help = true)]
+pub(crate) enum Command {
+    Encode(encode::Encode),
+    Explain(explain::Explain),
+    Info(info::Info),
+}
+
+impl Command {
+    pub(crate) fn run(self) -> Result<()> {
+        match self {
+            Self::Encode(encode) => encode.run(),
+            Self::Explain(explain) => explain.run(),
+            Self::Info(info) => info.run(),
+        }
+    }
+}
+
+/// Prints to standard output. A reader that goes away early has seen what it wanted.
+fn print(text: &str) -> Result<()> {
+    let mut out = OutputTarget::create("-")?;
+    match out.write_all(text.as_bytes()).and_then(|()| out.finish()) {
+        Err(error) if error.category() == Category::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
+}

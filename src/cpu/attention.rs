@@ -1,0 +1,94 @@
+//! Bidirectional self-attention over packed documents: softmax(Q·Kᵀ / √D)·V, one document and head
+//! at a time. A document sees only itself, so there is nothing to mask.
+
+#![forbid(unsafe_code)]
+
+use rayon::prelude::*;
+
+use super::elementary::exp;
+use super::matrix::{Matrix, MatrixMut, Threads, Write, multiply};
+use super::simd::{max, sum, vectorized};
+
+/// Query rows a task: the scores of a block against 512 keys are 256 KB, half of a core's L2 on
+/// common servers, and a long document is spread over the cores.
+const QUERY_ROWS: usize = 128;
+
+/// Some rows of one document's context, to be computed by one thread.
+struct Task<'a> {
+    /// First token of the document, and how many it has.
+    document: usize,
+    tokens: usize,
+    /// First query row, and the rows of the context from there, `[rows, H]`.
+    query: usize,
+    context: &'a mut [f32],
+}
+
+/// `context[t] = softmax(q[t]·Kᵀ / √D)·V` for every token, head by head.
+///
+/// `qkv` is `[T, 3H]`: a token's queries, keys and values of all heads side by side. `context` is `[T, H]`.
+pub(super) fn attention(context: &mut [f32], qkv: &[f32], cu_seqlens: &[u32], hidden_size: usize, num_heads: usize) {
+    tasks(context, cu_seqlens, hidden_size)
+        .into_par_iter()
+        .for_each_init(Vec::new, |scores, task| attend(task, scores, qkv, hidden_size, num_heads));
+}
+
+fn tasks<'a>(context: &'a mut [f32], cu_seqlens: &[u32], hidden_size: usize) -> Vec<Task<'a>> {
+    let mut tasks = Vec::new();
+    let mut rest = context;
+    for bounds in cu_seqlens.windows(2) {
+        let (start, end) = (bounds[0] as usize, bounds[1] as usize);
+        let (document, after) = rest.split_at_mut((end - start) * hidden_size);
+        rest = after;
+        for (block, context) in document.chunks_mut(QUERY_ROWS * hidden_size).enumerate() {
+            tasks.push(Task {
+                document: start,
+                tokens: end - start,
+                query: start + block * QUERY_ROWS,
+                context,
+            });
+        }
+    }
+    tasks
+}
+
+fn attend(task: Task<'_>, scores: &mut Vec<f32>, qkv: &[f32], hidden_size: usize, num_heads: usize) {
+    let head_size = hidden_size / num_heads;
+    let stride = 3 * hidden_size;
+    let rows = task.context.len() / hidden_size;
+    let tokens = task.tokens;
+    let scale = 1.0 / (head_size as f32).sqrt();
+    scores.resize(rows * tokens, 0.0);
+
+    for head in 0..num_heads {
+        let column = head * head_size;
+        let part = |row: usize, count: usize, which: usize| {
+            Matrix::new(&qkv[row * stride + which * hidden_size + column..], count, head_size, stride)
+        };
+        let queries = part(task.query, rows, 0); // [rows, D]
+        let keys = part(task.document, tokens, 1); // [tokens, D]
+        let values = part(task.document, tokens, 2); // [tokens, D]
+
+        let out = MatrixMut::new(scores, rows, tokens, tokens);
+        multiply(out, Write::Overwrite, scale, queries, keys.transposed(), Threads::One);
+        vectorized(|| {
+            for row in scores.chunks_exact_mut(tokens) {
+                softmax(row);
+            }
+        });
+        let out = MatrixMut::new(&mut task.context[column..], rows, head_size, hidden_size);
+        let weights = Matrix::new(scores, rows, tokens, tokens);
+        multiply(out, Write::Overwrite, 1.0, weights, values, Threads::One);
+    }
+}
+
+#[inline(always)]
+fn softmax(row: &mut [f32]) {
+    let largest = max(row);
+    for x in row.iter_mut() {
+        *x = exp(*x - largest);
+    }
+    let inverse = 1.0 / sum(row, |x| x);
+    for x in row.iter_mut() {
+        *x *= inverse;
+    }
+}

@@ -1,0 +1,350 @@
+//! The face of the library: a model, its tokeniser and an engine behind one call.
+
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use clap::ValueEnum;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::cpu::CpuEngine;
+use crate::engine::{Device, Dtype, Encoded, Engine, EngineDescription, Memory, Want};
+use crate::error::{Error, Result};
+use crate::model::{Model, ModelSpec, Prompts};
+use crate::pack::{PackedBatch, Packer};
+use crate::prune::Pruning;
+use crate::sparse::SparseRows;
+use crate::tokenize::{TokenSequence, Tokenizer};
+
+/// Turns texts into learned sparse vectors.
+///
+/// ```no_run
+/// # fn main() -> Result<(), lexpeak::Error> {
+/// use lexpeak::{Device, EncodeOptions, Encoder};
+///
+/// let encoder = Encoder::builder("models/splade-tiny").device(Device::Auto).build()?;
+/// let rows = encoder.encode(&["Mars is the Red Planet"], &EncodeOptions::default())?;
+/// for (id, weight) in rows.row(0).entries() {
+///     println!("{} {weight}", encoder.token(id));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Encoder {
+    spec: ModelSpec,
+    tokenizer: Tokenizer,
+    prompts: Prompts,
+    /// Tokenises, and computes on the CPU.
+    workers: ThreadPool,
+    engine: Mutex<Box<dyn Engine>>,
+    description: EngineDescription,
+    batch_tokens: usize,
+}
+
+/// How an [`Encoder`] is set up.
+#[derive(Clone, Debug)]
+pub struct EncoderBuilder {
+    model: PathBuf,
+    device: Device,
+    dtype: Dtype,
+    threads: Option<usize>,
+    batch_tokens: Option<usize>,
+}
+
+/// What a text is to the search that it is encoded for; models may have a prompt for either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// A text to be found.
+    #[default]
+    Document,
+    /// A text to search with.
+    Query,
+}
+
+/// What becomes of the special tokens (`[CLS]`, `[SEP]`, ...). Search systems differ here, and their
+/// vectors do not mix: encode queries and documents alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SpecialTokens {
+    /// They are tokens like all others: the original SPLADE, sentence-transformers.
+    #[default]
+    Keep,
+    /// Their positions are pooled, but their vocabulary columns are left out: OpenSearch.
+    ZeroColumns,
+    /// Their positions are not pooled: the LSR framework.
+    DropPositions,
+}
+
+/// What to compute from a text, and which of its weights to keep.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EncodeOptions {
+    /// What the texts are.
+    pub role: Role,
+    /// Longest input in tokens, special ones included; longer texts lose their end. Default: the model's own.
+    pub max_length: Option<usize>,
+    /// What becomes of special tokens.
+    pub special_tokens: SpecialTokens,
+    /// Only weights above this are kept.
+    pub min_weight: f32,
+    /// At most so many weights a text are kept, the heaviest. Default: all.
+    pub top_k: Option<usize>,
+}
+
+/// One weight of a text, with where it comes from.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Term {
+    /// Vocabulary id.
+    pub id: u32,
+    /// Its string in the vocabulary.
+    pub token: String,
+    /// Its weight.
+    pub weight: f32,
+    /// Position of the input token that won the max (under sum pooling: that gave most), from 0.
+    pub position: usize,
+    /// That input token.
+    pub source: String,
+}
+
+impl EncoderBuilder {
+    /// Where to compute; default [`Device::Auto`].
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// In which precision to compute; default [`Dtype::Auto`].
+    pub fn dtype(mut self, dtype: Dtype) -> Self {
+        self.dtype = dtype;
+        self
+    }
+
+    /// Worker threads; default: one a core.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Tokens that the engine computes at a time; default: what suits the device. More tokens take
+    /// more memory.
+    pub fn batch_tokens(mut self, tokens: usize) -> Self {
+        self.batch_tokens = Some(tokens);
+        self
+    }
+
+    /// Finds the model, checks its files and loads it.
+    ///
+    /// # Errors
+    ///
+    /// Any fault of the model's files, each naming file and remedy; a device or precision that this
+    /// build or machine does not have.
+    pub fn build(self) -> Result<Encoder> {
+        let description = EngineDescription::resolve(self.device, self.dtype, self.threads)?;
+        if self.batch_tokens == Some(0) {
+            return Err(Error::usage("0 tokens a batch", "at least 1 is needed"));
+        }
+
+        let mut model = Model::open(&self.model)?;
+        let tokenizer = Tokenizer::open(&model.folder, model.spec.vocab_size)?;
+        if let Some(longest) = tokenizer.max_length {
+            model.spec.max_length = model.spec.max_length.min(longest);
+        }
+        let workers = ThreadPoolBuilder::new()
+            .num_threads(description.threads)
+            .thread_name(|number| format!("lexpeak-{number}"))
+            .build()
+            .map_err(|e| {
+                Error::unsupported(
+                    format!("the worker threads could not be started: {e}"),
+                    "allow more threads, or ask for fewer with --threads",
+                )
+            })?;
+        let engine = workers.install(|| CpuEngine::new(&model))?;
+        Ok(Encoder {
+            spec: model.spec,
+            tokenizer,
+            prompts: model.prompts,
+            workers,
+            engine: Mutex::new(Box::new(engine)),
+            description,
+            batch_tokens: self.batch_tokens.unwrap_or(CpuEngine::BATCH_TOKENS),
+        })
+    }
+}
+
+impl Encoder {
+    /// Begins to set up an encoder of `model`: a folder, or the id of a model on the Hugging Face hub.
+    pub fn builder(model: impl AsRef<Path>) -> EncoderBuilder {
+        EncoderBuilder {
+            model: model.as_ref().to_owned(),
+            device: Device::Auto,
+            dtype: Dtype::Auto,
+            threads: None,
+            batch_tokens: None,
+        }
+    }
+
+    /// The sparse vectors of `texts`, one row a text, in their order.
+    ///
+    /// # Errors
+    ///
+    /// An option without sense, or a model whose numbers overflow.
+    pub fn encode<T: AsRef<str> + Sync>(&self, texts: &[T], options: &EncodeOptions) -> Result<SparseRows> {
+        let job = self.job(options)?;
+        let mut rows = SparseRows::with_capacity(texts.len(), 0);
+        let mut packer = job.packer();
+        for sequence in job.tokenize(texts)? {
+            if let Some(batch) = packer.push(&sequence) {
+                rows.append(&job.encode_batch(&batch)?);
+            }
+        }
+        if let Some(batch) = packer.finish() {
+            rows.append(&job.encode_batch(&batch)?);
+        }
+        Ok(rows)
+    }
+
+    /// The weights of one text, heaviest first, each with the input token it comes from.
+    ///
+    /// # Errors
+    ///
+    /// As for [`encode`](Self::encode).
+    pub fn explain(&self, text: &str, options: &EncodeOptions) -> Result<Vec<Term>> {
+        let job = self.job(options)?;
+        let sequence = job.tokenize(&[text])?.remove(0);
+        let mut batch = PackedBatch::new();
+        batch.push(&sequence, job.pool_special);
+        let Encoded { rows, positions } = self.compute(&batch, Want { positions: true })?;
+        let row = rows.row(0);
+        let mut terms: Vec<Term> = job
+            .pruning
+            .kept(row)
+            .map(|at| {
+                let position = positions[at] as usize;
+                Term {
+                    id: row.indices[at],
+                    token: self.token(row.indices[at]),
+                    weight: row.values[at],
+                    position,
+                    source: self.token(sequence.ids[position]),
+                }
+            })
+            .collect();
+        terms.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id)));
+        Ok(terms)
+    }
+
+    /// The token ids of a text as the model gets them.
+    ///
+    /// # Errors
+    ///
+    /// An option without sense.
+    pub fn token_ids(&self, text: &str, options: &EncodeOptions) -> Result<Vec<u32>> {
+        Ok(self.job(options)?.tokenize(&[text])?.remove(0).ids)
+    }
+
+    /// The vocabulary's string for `id`; `[id N]` where the vocabulary has none.
+    pub fn token(&self, id: u32) -> String {
+        self.tokenizer.token(id).unwrap_or_else(|| format!("[id {id}]"))
+    }
+
+    /// The model's shape.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// Which engine computes, and how.
+    pub fn description(&self) -> &EngineDescription {
+        &self.description
+    }
+
+    /// Tokens that the engine computes at a time.
+    pub fn batch_tokens(&self) -> usize {
+        self.batch_tokens
+    }
+
+    /// What the engine holds in memory, and needs for a batch.
+    pub fn memory(&self) -> Memory {
+        self.engine().memory(self.batch_tokens)
+    }
+
+    /// Checks `options` and binds them to this encoder.
+    pub(crate) fn job(&self, options: &EncodeOptions) -> Result<Job<'_>> {
+        let max_length = options.max_length.unwrap_or(self.spec.max_length);
+        let shortest = self.tokenizer.added_tokens() + 1;
+        if max_length > self.spec.max_positions || max_length < shortest {
+            return Err(Error::usage(
+                format!("a length of {max_length} tokens is out of this model's range"),
+                format!("ask for {shortest} to {} tokens", self.spec.max_positions),
+            ));
+        }
+        if !(options.min_weight >= 0.0 && options.min_weight.is_finite()) {
+            return Err(Error::usage(
+                format!("a minimum weight of {}", options.min_weight),
+                "weights are greater than 0: ask for 0 or more",
+            ));
+        }
+        Ok(Job {
+            encoder: self,
+            prompt: match options.role {
+                Role::Document => &self.prompts.document,
+                Role::Query => &self.prompts.query,
+            },
+            max_length,
+            pool_special: options.special_tokens != SpecialTokens::DropPositions,
+            pruning: Pruning {
+                excluded: match options.special_tokens {
+                    SpecialTokens::ZeroColumns => self.tokenizer.special_ids().to_vec(),
+                    SpecialTokens::Keep | SpecialTokens::DropPositions => Vec::new(),
+                },
+                min_weight: options.min_weight,
+                top_k: options.top_k,
+            },
+        })
+    }
+
+    fn compute(&self, batch: &PackedBatch, want: Want) -> Result<Encoded> {
+        let mut engine = self.engine();
+        let engine: &mut dyn Engine = engine.as_mut();
+        self.workers.install(|| engine.encode(batch, want))
+    }
+
+    fn engine(&self) -> MutexGuard<'_, Box<dyn Engine>> {
+        // A panic under the lock leaves scratch buffers behind, which every call overwrites.
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An encoder with checked options: the steps from text to rows.
+pub(crate) struct Job<'a> {
+    encoder: &'a Encoder,
+    prompt: &'a str,
+    max_length: usize,
+    pool_special: bool,
+    pruning: Pruning,
+}
+
+impl Job<'_> {
+    pub(crate) fn tokenize<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<TokenSequence>> {
+        let tokenizer = &self.encoder.tokenizer;
+        self.encoder.workers.install(|| {
+            if self.prompt.is_empty() {
+                tokenizer.encode_batch(texts, self.max_length)
+            } else {
+                let prompted: Vec<String> =
+                    texts.iter().map(|text| format!("{}{}", self.prompt, text.as_ref())).collect();
+                tokenizer.encode_batch(&prompted, self.max_length)
+            }
+        })
+    }
+
+    pub(crate) fn packer(&self) -> Packer {
+        Packer::new(self.encoder.batch_tokens, self.pool_special)
+    }
+
+    pub(crate) fn encode_batch(&self, batch: &PackedBatch) -> Result<SparseRows> {
+        let encoded = self.encoder.compute(batch, Want::default())?;
+        Ok(self.pruning.apply(encoded.rows))
+    }
+}

@@ -1,0 +1,217 @@
+//! The one error type of the crate.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What a fallible function of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error that names where it happened, what is wrong and what to do about it.
+///
+/// Its text is one sentence each for *where: what; remedy*, ready to be shown to a user. Programs
+/// that must tell causes apart ask [`Error::category`].
+pub struct Error {
+    kind: Box<Kind>,
+}
+
+/// The broad cause of an [`Error`], for programs that react to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Category {
+    /// A document of the input is malformed, or the input could not be read.
+    Input,
+    /// A model file is missing, malformed, hostile or does not fit the others.
+    Model,
+    /// The request is sensible but this build, machine or model family cannot serve it.
+    Unsupported,
+    /// An option has a value that makes no sense.
+    Usage,
+    /// The output could not be written.
+    Output,
+    /// Whoever read the output has gone away.
+    BrokenPipe,
+    /// The run was interrupted from outside.
+    Interrupted,
+    /// The model computed something that is no number.
+    Numeric,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Kind {
+    #[error("{place}, line {line}: {problem}; {remedy}")]
+    InputLine {
+        place: String,
+        line: u64,
+        problem: String,
+        remedy: String,
+    },
+    #[error("{path}: cannot {action}: {source}")]
+    Io {
+        category: Category,
+        path: PathBuf,
+        action: &'static str,
+        source: io::Error,
+    },
+    #[error("{place}: {problem}; {remedy}")]
+    Located {
+        category: Category,
+        place: String,
+        problem: String,
+        remedy: String,
+    },
+    #[error("{problem}; {remedy}")]
+    Plain {
+        category: Category,
+        problem: String,
+        remedy: String,
+    },
+    #[error("the reader of {place} has gone away")]
+    BrokenPipe { place: String },
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// A document that cannot be taken: `place` is the file (or `standard input`), `line` counts from 1.
+    pub(crate) fn input_line(
+        place: impl Into<String>,
+        line: u64,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Kind::InputLine {
+            place: place.into(),
+            line,
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
+        .into()
+    }
+
+    /// An input/output failure on `path`, as in "cannot {action}: {source}".
+    pub(crate) fn io(
+        category: Category,
+        path: impl Into<PathBuf>,
+        action: &'static str,
+        source: io::Error,
+    ) -> Self {
+        Kind::Io {
+            category,
+            path: path.into(),
+            action,
+            source,
+        }
+        .into()
+    }
+
+    /// A model file that cannot be used.
+    pub(crate) fn model(
+        path: impl AsRef<Path>,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Kind::Located {
+            category: Category::Model,
+            place: path.as_ref().display().to_string(),
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
+        .into()
+    }
+
+    /// A request that this build, machine or model family cannot serve.
+    pub(crate) fn unsupported(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Kind::Plain {
+            category: Category::Unsupported,
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
+        .into()
+    }
+
+    /// An option whose value makes no sense.
+    pub(crate) fn usage(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Kind::Plain {
+            category: Category::Usage,
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
+        .into()
+    }
+
+    /// A computation that left the finite numbers.
+    pub(crate) fn numeric(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Kind::Plain {
+            category: Category::Numeric,
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
+        .into()
+    }
+
+    /// A failed write to `path`; a closed pipe is told apart, and lack of space has a remedy.
+    pub(crate) fn write(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        let place = path.display().to_string();
+        let remedy = match source.kind() {
+            io::ErrorKind::BrokenPipe => return Kind::BrokenPipe { place }.into(),
+            io::ErrorKind::StorageFull => "free some space, or write to another disk",
+            io::ErrorKind::QuotaExceeded => "free some of the quota, or write to another disk",
+            io::ErrorKind::FileTooLarge => "raise the limit on file sizes (ulimit -f)",
+            _ => return Self::io(Category::Output, path, "write", source),
+        };
+        Kind::Located {
+            category: Category::Output,
+            place,
+            problem: format!("cannot write: {source}"),
+            remedy: remedy.into(),
+        }
+        .into()
+    }
+
+    /// The run was stopped from outside.
+    pub(crate) fn interrupted() -> Self {
+        Kind::Interrupted.into()
+    }
+
+    /// The broad cause of this error.
+    pub fn category(&self) -> Category {
+        match *self.kind {
+            Kind::InputLine { .. } => Category::Input,
+            Kind::Io { category, .. }
+            | Kind::Located { category, .. }
+            | Kind::Plain { category, .. } => category,
+            Kind::BrokenPipe { .. } => Category::BrokenPipe,
+            Kind::Interrupted => Category::Interrupted,
+        }
+    }
+}
+
+impl From<Kind> for Error {
+    fn from(kind: Kind) -> Self {
+        Self {
+            kind: Box::new(kind),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.kind, f)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.kind, f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.kind.source()
+    }
+}

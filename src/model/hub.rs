@@ -1,0 +1,165 @@
+//! Models named by their id on the Hugging Face hub.
+
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+use hf_hub::api::sync::ApiBuilder;
+use hf_hub::{Cache, Repo};
+use serde::Deserialize;
+
+use super::checkpoint::{PICKLE, PICKLE_INDEX, SAFETENSORS, SAFETENSORS_INDEX};
+use super::files::{plain_relative_path, read_json};
+use crate::error::{Error, Result};
+
+/// Files that describe a model; each may be absent. The configurations of its modules lie one folder down.
+const DESCRIPTIONS: [&str; 8] = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+];
+
+/// Whether `name` has the form of a hub id, `owner/model` or `model`.
+pub(super) fn is_hub_id(name: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    match name.split_once('/') {
+        Some((owner, model)) => part(owner) && part(model),
+        None => part(name),
+    }
+}
+
+/// The folder that holds model `id`: from the hub's local cache where it is complete, else downloaded.
+///
+/// `HF_HOME` (cache), `HF_ENDPOINT` (server) and `HF_TOKEN` (gated and private models) are honoured.
+pub(super) fn fetch(id: &str) -> Result<PathBuf> {
+    match cached(id) {
+        Some(folder) => Ok(folder),
+        None => download(id),
+    }
+}
+
+fn cached(id: &str) -> Option<PathBuf> {
+    let repo = Cache::from_env().repo(Repo::model(id.to_owned()));
+    let config = repo.get("config.json")?;
+    let has = |name: &str| repo.get(name).is_some();
+    let has_shards = |index_name: &str| {
+        repo.get(index_name)
+            .and_then(|index| read_json::<ShardNames>(&index).ok())
+            .is_some_and(|index| index.weight_map.values().all(|shard| has(shard)))
+    };
+    let weights = [SAFETENSORS, PICKLE].into_iter().any(has)
+        || [SAFETENSORS_INDEX, PICKLE_INDEX].into_iter().any(has_shards);
+    // Weights are downloaded last: where they are, all the rest is.
+    weights.then(|| config.parent().map(PathBuf::from))?
+}
+
+#[derive(Deserialize)]
+struct ShardNames {
+    weight_map: std::collections::HashMap<String, String>,
+}
+
+fn download(id: &str) -> Result<PathBuf> {
+    let failed = |e: hf_hub::api::sync::ApiError| {
+        Error::model(
+            id,
+            format!("not a folder here, and the hub did not give it: {e}"),
+            "without network, copy the model's files to this machine and name their folder instead \
+             (a gated model wants HF_TOKEN in the environment)",
+        )
+    };
+    let token = std::env::var("HF_TOKEN").ok().filter(|token| !token.is_empty());
+    let mut builder = ApiBuilder::from_env();
+    if token.is_some() {
+        builder = builder.with_token(token);
+    }
+    let repo = builder.build().map_err(failed)?.model(id.to_owned());
+    let listing = repo.info().map_err(failed)?;
+    let files: Vec<&str> = listing.siblings.iter().map(|file| file.rfilename.as_str()).collect();
+    if !files.contains(&"config.json") {
+        return Err(Error::model(
+            id,
+            "this hub repository has no config.json",
+            "name a repository in the Hugging Face transformers format",
+        ));
+    }
+
+    for name in wanted(&files) {
+        repo.get(name).map_err(failed)?;
+    }
+    let config = repo.get("config.json").map_err(failed)?;
+    Ok(config.parent().map(PathBuf::from).unwrap_or_default())
+}
+
+/// Descriptions first, then the weights, in the format preferred among those that the repository has.
+fn wanted<'a>(files: &[&'a str]) -> Vec<&'a str> {
+    let has = |name: &str| files.contains(&name);
+    let (stem, extension) = if has(SAFETENSORS) || has(SAFETENSORS_INDEX) {
+        ("model", ".safetensors")
+    } else {
+        ("pytorch_model", ".bin")
+    };
+    let is_description = |name: &str| {
+        DESCRIPTIONS.contains(&name)
+            || matches!(name.split_once('/'), Some((_, "config.json")))
+            || name == format!("{stem}{extension}.index.json")
+    };
+    let is_weight = |name: &str| {
+        name == format!("{stem}{extension}")
+            || (name.starts_with(&format!("{stem}-")) && name.ends_with(extension))
+    };
+    let inside = || files.iter().copied().filter(|name| plain_relative_path(name).is_some());
+    inside()
+        .filter(|name| is_description(name))
+        .chain(inside().filter(|name| is_weight(name)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hub_ids_are_told_from_paths() {
+        for id in ["naver/splade-v3", "bert-base-uncased", "a/b.c_d-e"] {
+            assert!(is_hub_id(id), "{id}");
+        }
+        for path in ["./model", "/model", "a/b/c", "../a", "a/", "", "models/../x", "a b/c"] {
+            assert!(!is_hub_id(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn one_weight_format_is_fetched_and_comes_last() {
+        let files = [
+            "model.safetensors",
+            "config.json",
+            "pytorch_model.bin",
+            "onnx/model.onnx",
+            "tf_model.h5",
+            "training_args.bin",
+            "1_SpladePooling/config.json",
+            "../config.json",
+        ];
+        assert_eq!(
+            wanted(&files),
+            ["config.json", "1_SpladePooling/config.json", "model.safetensors"]
+        );
+        let files = [
+            "pytorch_model-00001-of-00002.bin",
+            "pytorch_model-00002-of-00002.bin",
+            "pytorch_model.bin.index.json",
+        ];
+        assert_eq!(wanted(&files), [files[2], files[0], files[1]]);
+    }
+}

@@ -1,0 +1,66 @@
+//! A model folder or hub id -> what the engines need: its shape, its weights, its tokeniser's place.
+
+mod checkpoint;
+mod files;
+mod head;
+mod hub;
+mod map;
+mod pickle;
+mod safetensors;
+mod spec;
+mod weights;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use checkpoint::{Floats, StoredTensor};
+pub(crate) use files::read_optional_json;
+pub(crate) use head::Prompts;
+pub use head::{Activation, Pooling, SpladeHead};
+pub use spec::{Architecture, ModelSpec};
+pub(crate) use weights::{Embeddings, LayerNorm, Linear, ModelWeights};
+
+use crate::error::{Error, Result};
+use checkpoint::Checkpoint;
+use head::Layout;
+
+/// A model that was found and whose files fit each other. Its numbers are not read yet.
+#[derive(Debug)]
+pub(crate) struct Model {
+    /// Where config.json, weights and tokeniser lie.
+    pub(crate) folder: PathBuf,
+    pub(crate) spec: ModelSpec,
+    pub(crate) prompts: Prompts,
+    pub(crate) weights: ModelWeights<StoredTensor>,
+}
+
+impl Model {
+    /// Opens the model `name`: a folder, or the id of a model on the Hugging Face hub.
+    pub(crate) fn open(name: &Path) -> Result<Self> {
+        let folder = find_folder(name)?;
+        let layout = Layout::read(&folder)?;
+        let folder = layout.transformer_folder;
+        let spec = ModelSpec::read(&folder, layout.head, layout.trained_length)?;
+        let checkpoint = Checkpoint::open(&folder)?;
+        let weights = ModelWeights::find(&checkpoint, &spec)?;
+        Ok(Self {
+            folder,
+            spec,
+            prompts: layout.prompts,
+            weights,
+        })
+    }
+}
+
+fn find_folder(name: &Path) -> Result<PathBuf> {
+    if name.is_dir() {
+        return Ok(name.to_owned());
+    }
+    match name.to_str() {
+        Some(id) if !name.exists() && hub::is_hub_id(id) => hub::fetch(id),
+        _ => Err(Error::model(
+            name,
+            "no such folder",
+            "name a model folder (config.json, tokenizer.json, model.safetensors) or a hub id (owner/model)",
+        )),
+    }
+}

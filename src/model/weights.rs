@@ -1,0 +1,309 @@
+//! Weights by their role, found under the names that the Hugging Face files give them.
+
+#![forbid(unsafe_code)]
+
+use super::checkpoint::{Checkpoint, StoredTensor};
+use super::spec::{Architecture, ModelSpec};
+use crate::error::{Error, Result};
+
+/// All weights of a model, by role. `T` is whatever holds one tensor: here its place in a file,
+/// in an engine the numbers in the form that its kernels want.
+#[derive(Debug)]
+pub(crate) struct ModelWeights<T> {
+    pub(crate) embeddings: Embeddings<T>,
+    pub(crate) layers: Vec<Layer<T>>,
+    pub(crate) head: MlmHead<T>,
+}
+
+/// Token, position and token-type tables and the LayerNorm over their sum.
+#[derive(Debug)]
+pub(crate) struct Embeddings<T> {
+    pub(crate) words: T,               // [V, H]
+    pub(crate) positions: T,           // [max positions, H]
+    pub(crate) token_types: Option<T>, // [token types, H]; every token is of type 0
+    pub(crate) norm: LayerNorm<T>,
+}
+
+/// One post-LayerNorm transformer layer.
+#[derive(Debug)]
+pub(crate) struct Layer<T> {
+    pub(crate) query: Linear<T>,            // H -> H
+    pub(crate) key: Linear<T>,              // H -> H
+    pub(crate) value: Linear<T>,            // H -> H
+    pub(crate) attention_output: Linear<T>, // H -> H
+    pub(crate) attention_norm: LayerNorm<T>,
+    pub(crate) ffn_up: Linear<T>,   // H -> I
+    pub(crate) ffn_down: Linear<T>, // I -> H
+    pub(crate) ffn_norm: LayerNorm<T>,
+}
+
+/// The masked-language-model head: hidden states -> logits.
+#[derive(Debug)]
+pub(crate) struct MlmHead<T> {
+    pub(crate) transform: Linear<T>, // H -> H, then GELU
+    pub(crate) norm: LayerNorm<T>,
+    /// [V, H]; absent where it is the table of token embeddings.
+    pub(crate) decoder: Option<T>,
+    pub(crate) bias: T, // [V]
+}
+
+/// `y = x · weightᵀ + bias`
+#[derive(Debug)]
+pub(crate) struct Linear<T> {
+    pub(crate) weight: T, // [out, in]
+    pub(crate) bias: T,   // [out]
+}
+
+/// Scale and shift after normalising to mean 0 and variance 1.
+#[derive(Debug)]
+pub(crate) struct LayerNorm<T> {
+    pub(crate) scale: T, // [H]
+    pub(crate) shift: T, // [H]
+}
+
+impl<T> ModelWeights<T> {
+    /// The same weights, each tensor put into another form by `convert`.
+    pub(crate) fn try_map<U>(&self, mut convert: impl FnMut(&T) -> Result<U>) -> Result<ModelWeights<U>> {
+        let convert = &mut convert;
+        Ok(ModelWeights {
+            embeddings: Embeddings {
+                words: convert(&self.embeddings.words)?,
+                positions: convert(&self.embeddings.positions)?,
+                token_types: self.embeddings.token_types.as_ref().map(&mut *convert).transpose()?,
+                norm: self.embeddings.norm.try_map(convert)?,
+            },
+            layers: self
+                .layers
+                .iter()
+                .map(|layer| {
+                    Ok(Layer {
+                        query: layer.query.try_map(convert)?,
+                        key: layer.key.try_map(convert)?,
+                        value: layer.value.try_map(convert)?,
+                        attention_output: layer.attention_output.try_map(convert)?,
+                        attention_norm: layer.attention_norm.try_map(convert)?,
+                        ffn_up: layer.ffn_up.try_map(convert)?,
+                        ffn_down: layer.ffn_down.try_map(convert)?,
+                        ffn_norm: layer.ffn_norm.try_map(convert)?,
+                    })
+                })
+                .collect::<Result<_>>()?,
+            head: MlmHead {
+                transform: self.head.transform.try_map(convert)?,
+                norm: self.head.norm.try_map(convert)?,
+                decoder: self.head.decoder.as_ref().map(&mut *convert).transpose()?,
+                bias: convert(&self.head.bias)?,
+            },
+        })
+    }
+}
+
+impl<T> Linear<T> {
+    fn try_map<U>(&self, convert: &mut impl FnMut(&T) -> Result<U>) -> Result<Linear<U>> {
+        Ok(Linear {
+            weight: convert(&self.weight)?,
+            bias: convert(&self.bias)?,
+        })
+    }
+}
+
+impl<T> LayerNorm<T> {
+    fn try_map<U>(&self, convert: &mut impl FnMut(&T) -> Result<U>) -> Result<LayerNorm<U>> {
+        Ok(LayerNorm {
+            scale: convert(&self.scale)?,
+            shift: convert(&self.shift)?,
+        })
+    }
+}
+
+/// What a family's files call its weights.
+struct Names {
+    embeddings: &'static str,
+    /// Prefix of the layers' names; the layer's number follows.
+    layers: &'static str,
+    query: &'static str,
+    key: &'static str,
+    value: &'static str,
+    attention_output: &'static str,
+    attention_norm: &'static str,
+    ffn_up: &'static str,
+    ffn_down: &'static str,
+    ffn_norm: &'static str,
+    transform: &'static str,
+    transform_norm: &'static str,
+    decoder_weight: &'static str,
+    /// Either of them may be present; they are the same numbers.
+    decoder_bias: &'static [&'static str],
+}
+
+const BERT: Names = Names {
+    embeddings: "bert.embeddings",
+    layers: "bert.encoder.layer",
+    query: "attention.self.query",
+    key: "attention.self.key",
+    value: "attention.self.value",
+    attention_output: "attention.output.dense",
+    attention_norm: "attention.output.LayerNorm",
+    ffn_up: "intermediate.dense",
+    ffn_down: "output.dense",
+    ffn_norm: "output.LayerNorm",
+    transform: "cls.predictions.transform.dense",
+    transform_norm: "cls.predictions.transform.LayerNorm",
+    decoder_weight: "cls.predictions.decoder.weight",
+    decoder_bias: &["cls.predictions.bias", "cls.predictions.decoder.bias"],
+};
+
+const DISTILBERT: Names = Names {
+    embeddings: "distilbert.embeddings",
+    layers: "distilbert.transformer.layer",
+    query: "attention.q_lin",
+    key: "attention.k_lin",
+    value: "attention.v_lin",
+    attention_output: "attention.out_lin",
+    attention_norm: "sa_layer_norm",
+    ffn_up: "ffn.lin1",
+    ffn_down: "ffn.lin2",
+    ffn_norm: "output_layer_norm",
+    transform: "vocab_transform",
+    transform_norm: "vocab_layer_norm",
+    decoder_weight: "vocab_projector.weight",
+    decoder_bias: &["vocab_projector.bias"],
+};
+
+impl ModelWeights<StoredTensor> {
+    /// Finds every weight that `spec` calls for and checks its shape. Other tensors are ignored.
+    pub(super) fn find(checkpoint: &Checkpoint, spec: &ModelSpec) -> Result<Self> {
+        let names = match spec.architecture {
+            Architecture::Bert => &BERT,
+            Architecture::DistilBert => &DISTILBERT,
+        };
+        Finder {
+            checkpoint,
+            spec,
+            names,
+        }
+        .all()
+    }
+}
+
+/// Looks weights up under the names of one family.
+struct Finder<'a> {
+    checkpoint: &'a Checkpoint,
+    spec: &'a ModelSpec,
+    names: &'static Names,
+}
+
+impl Finder<'_> {
+    fn all(&self) -> Result<ModelWeights<StoredTensor>> {
+        Ok(ModelWeights {
+            embeddings: self.embeddings()?,
+            layers: (0..self.spec.num_layers)
+                .map(|number| self.layer(number))
+                .collect::<Result<_>>()?,
+            head: self.head()?,
+        })
+    }
+
+    fn embeddings(&self) -> Result<Embeddings<StoredTensor>> {
+        let prefix = self.names.embeddings;
+        let table = |name: &str, rows: usize| {
+            self.tensor(
+                &[&format!("{prefix}.{name}_embeddings.weight")],
+                &[rows, self.spec.hidden_size],
+            )
+        };
+        let token_types = self.spec.token_types;
+        Ok(Embeddings {
+            words: table("word", self.spec.vocab_size)?,
+            positions: table("position", self.spec.max_positions)?,
+            token_types: (token_types > 0)
+                .then(|| table("token_type", token_types))
+                .transpose()?,
+            norm: self.layer_norm(&format!("{prefix}.LayerNorm"))?,
+        })
+    }
+
+    fn layer(&self, number: usize) -> Result<Layer<StoredTensor>> {
+        let names = self.names;
+        let (hidden, ffn) = (self.spec.hidden_size, self.spec.ffn_size);
+        let named = |part: &str| format!("{}.{number}.{part}", names.layers);
+        Ok(Layer {
+            query: self.linear(&named(names.query), hidden, hidden)?,
+            key: self.linear(&named(names.key), hidden, hidden)?,
+            value: self.linear(&named(names.value), hidden, hidden)?,
+            attention_output: self.linear(&named(names.attention_output), hidden, hidden)?,
+            attention_norm: self.layer_norm(&named(names.attention_norm))?,
+            ffn_up: self.linear(&named(names.ffn_up), hidden, ffn)?,
+            ffn_down: self.linear(&named(names.ffn_down), ffn, hidden)?,
+            ffn_norm: self.layer_norm(&named(names.ffn_norm))?,
+        })
+    }
+
+    fn head(&self) -> Result<MlmHead<StoredTensor>> {
+        let names = self.names;
+        let (vocab, hidden) = (self.spec.vocab_size, self.spec.hidden_size);
+        Ok(MlmHead {
+            transform: self.linear(names.transform, hidden, hidden)?,
+            norm: self.layer_norm(names.transform_norm)?,
+            decoder: self.find(names.decoder_weight, &[vocab, hidden])?,
+            bias: self.tensor(names.decoder_bias, &[vocab])?,
+        })
+    }
+
+    fn linear(&self, prefix: &str, inputs: usize, outputs: usize) -> Result<Linear<StoredTensor>> {
+        Ok(Linear {
+            weight: self.tensor(&[&format!("{prefix}.weight")], &[outputs, inputs])?,
+            bias: self.tensor(&[&format!("{prefix}.bias")], &[outputs])?,
+        })
+    }
+
+    /// Checkpoints converted from TensorFlow call scale and shift gamma and beta.
+    fn layer_norm(&self, prefix: &str) -> Result<LayerNorm<StoredTensor>> {
+        let either = |name: &str, old_name: &str| {
+            self.tensor(
+                &[&format!("{prefix}.{name}"), &format!("{prefix}.{old_name}")],
+                &[self.spec.hidden_size],
+            )
+        };
+        Ok(LayerNorm {
+            scale: either("weight", "gamma")?,
+            shift: either("bias", "beta")?,
+        })
+    }
+
+    /// The tensor under the first of `names` that exists.
+    fn tensor(&self, names: &[&str], shape: &[usize]) -> Result<StoredTensor> {
+        for name in names {
+            if let Some(tensor) = self.find(name, shape)? {
+                return Ok(tensor);
+            }
+        }
+        let class = self.spec.architecture.class_name();
+        let head_prefix = format!("{}.", self.names.transform);
+        let remedy = if self.checkpoint.names().any(|name| name.starts_with(&head_prefix)) {
+            format!("the file does not hold a whole {class}: fetch it again")
+        } else {
+            format!("a SPLADE model needs its masked-language-model head: save it as {class}")
+        };
+        Err(Error::model(
+            self.checkpoint.folder(),
+            format!("tensor {} is missing", names.join(" or ")),
+            remedy,
+        ))
+    }
+
+    fn find(&self, name: &str, shape: &[usize]) -> Result<Option<StoredTensor>> {
+        match self.checkpoint.get(name) {
+            Some(tensor) if tensor.shape == shape => Ok(Some(tensor.clone())),
+            Some(tensor) => Err(Error::model(
+                tensor.file.path(),
+                format!(
+                    "tensor {name} has shape {:?} where config.json calls for {shape:?}",
+                    tensor.shape
+                ),
+                "config.json and weights are of different models: fetch both again",
+            )),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Text -> token ids, exactly as the model was trained with.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ahash::AHashMap;
+use rayon::prelude::*;
+use serde::Deserialize;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, Tokenizer as HfTokenizer};
+
+use crate::error::{Category, Error, Result};
+use crate::model::read_optional_json;
+
+/// The tokens of one text, special ones included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSequence {
+    /// Token ids, each below the model's vocabulary size.
+    pub ids: Vec<u32>,
+    /// Whether each token was added by the tokeniser (`[CLS]`, `[SEP]`) and does not stand in the text.
+    pub special: Vec<bool>,
+    /// Whether the text was longer than the length asked for, and lost its end.
+    pub truncated: bool,
+}
+
+/// The tokeniser of one model.
+pub(crate) struct Tokenizer {
+    inner: HfTokenizer,
+    path: PathBuf,
+    /// Ids of all special tokens, ascending.
+    special_ids: Vec<u32>,
+    /// The longest input that the tokeniser's configuration allows, where it says so.
+    pub(crate) max_length: Option<usize>,
+}
+
+/// The keys of `tokenizer_config.json` that matter.
+#[derive(Default, Deserialize)]
+struct TokenizerConfig {
+    tokenizer_class: Option<String>,
+    #[serde(default)]
+    do_lower_case: Option<bool>,
+    strip_accents: Option<bool>,
+    tokenize_chinese_chars: Option<bool>,
+    /// An absurdly large float where there is no limit.
+    model_max_length: Option<f64>,
+    cls_token: Option<TokenText>,
+    sep_token: Option<TokenText>,
+    unk_token: Option<TokenText>,
+    pad_token: Option<TokenText>,
+    mask_token: Option<TokenText>,
+}
+
+/// A special token is written as a string, or as an object with its content.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TokenText {
+    Plain(String),
+    Object { content: String },
+}
+
+/// Models are padded to convenient sizes: more vocabulary rows than tokens are no mistake up to here.
+const MOST_PADDED_ROWS: usize = 1024;
+
+impl Tokenizer {
+    /// Reads `tokenizer.json`, or builds BERT's WordPiece from `vocab.txt` and `tokenizer_config.json`.
+    pub(crate) fn open(folder: &Path, vocab_size: usize) -> Result<Self> {
+        let config: TokenizerConfig =
+            read_optional_json(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
+        let json_path = folder.join("tokenizer.json");
+        let vocab_path = folder.join("vocab.txt");
+        let (mut inner, path) = if json_path.is_file() {
+            (read_tokenizer_json(&json_path)?, json_path)
+        } else if vocab_path.is_file() {
+            (word_piece(folder, &vocab_path, &config)?, vocab_path)
+        } else {
+            return Err(Error::model(
+                folder,
+                "no tokeniser here",
+                "a model folder holds tokenizer.json, or vocab.txt with tokenizer_config.json",
+            ));
+        };
+        // Presets for training batches: lexpeak packs without padding, and cuts by itself.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|e| unusable(&path, e))?;
+
+        let mut special_ids: Vec<u32> = inner
+            .get_added_tokens_decoder()
+            .iter()
+            .filter(|(_, token)| token.special)
+            .map(|(&id, _)| id)
+            .collect();
+        special_ids.sort_unstable();
+        let tokenizer = Self {
+            inner,
+            path,
+            special_ids,
+            max_length: config
+                .model_max_length
+                .filter(|&length| (1.0..=f64::from(u32::MAX)).contains(&length))
+                .map(|length| length as usize),
+        };
+        tokenizer.check_vocabulary(vocab_size)?;
+        Ok(tokenizer)
+    }
+
+    fn check_vocabulary(&self, vocab_size: usize) -> Result<()> {
+        let largest = self.inner.get_vocab(true).values().copied().max().unwrap_or(0);
+        let tokens = largest as usize + 1;
+        if tokens > vocab_size || vocab_size - tokens > MOST_PADDED_ROWS {
+            return Err(Error::model(
+                &self.path,
+                format!("the tokeniser has ids up to {largest}, the model a vocabulary of {vocab_size}"),
+                "tokeniser and weights are of different models: fetch both again",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Tokenises texts in parallel, each with special tokens and cut to `max_length` tokens.
+    pub(crate) fn encode_batch<T: AsRef<str> + Sync>(
+        &self,
+        texts: &[T],
+        max_length: usize,
+    ) -> Result<Vec<TokenSequence>> {
+        texts
+            .par_iter()
+            .map(|text| self.encode(text.as_ref(), max_length))
+            .collect()
+    }
+
+    fn encode(&self, text: &str, max_length: usize) -> Result<TokenSequence> {
+        let encoding = self
+            .inner
+            .encode_fast(text, true)
+            .map_err(|e| unusable(&self.path, e))?;
+        let mut sequence = TokenSequence {
+            ids: encoding.get_ids().to_vec(),
+            special: encoding
+                .get_special_tokens_mask()
+                .iter()
+                .map(|&flag| flag != 0)
+                .collect(),
+            truncated: false,
+        };
+        sequence.truncate(max_length);
+        Ok(sequence)
+    }
+
+    /// The number of tokens added to every text.
+    pub(crate) fn added_tokens(&self) -> usize {
+        self.inner
+            .get_post_processor()
+            .map_or(0, |processor| tokenizers::PostProcessor::added_tokens(processor, false))
+    }
+
+    /// Ids of the special tokens, ascending.
+    pub(crate) fn special_ids(&self) -> &[u32] {
+        &self.special_ids
+    }
+
+    /// The vocabulary's string for `id`; a padded row of the vocabulary has none.
+    pub(crate) fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+}
+
+impl TokenSequence {
+    /// Cuts the text's own tokens from the end so that, with the special ones around, `max_length` remain.
+    fn truncate(&mut self, max_length: usize) {
+        let excess = self.ids.len().saturating_sub(max_length);
+        if excess == 0 {
+            return;
+        }
+        let suffix = self.special.iter().rev().take_while(|&&special| special).count();
+        let cut_end = self.ids.len() - suffix;
+        let cut = cut_end.saturating_sub(excess)..cut_end;
+        self.ids.drain(cut.clone());
+        self.special.drain(cut);
+        self.truncated = true;
+    }
+}
+
+fn unusable(path: &Path, error: impl std::fmt::Display) -> Error {
+    Error::model(
+        path,
+        format!("the tokeniser cannot be used: {error}"),
+        "get another copy of the tokeniser's files",
+    )
+}
+
+fn read_tokenizer_json(path: &Path) -> Result<HfTokenizer> {
+    let json = fs::read(path).map_err(|e| Error::io(Category::Model, path, "read the file", e))?;
+    HfTokenizer::from_bytes(json).map_err(|e| unusable(path, e))
+}
+
+/// BERT's tokeniser from its word list, one token a line, the line number being the id.
+fn word_piece(folder: &Path, vocab_path: &Path, config: &TokenizerConfig) -> Result<HfTokenizer> {
+    if let Some(class) = config.tokenizer_class.as_deref()
+        && !matches!(
+            class.trim_end_matches("Fast"),
+            "BertTokenizer" | "DistilBertTokenizer"
+        )
+    {
+        return Err(Error::model(
+            folder,
+            format!("a vocab.txt of {class} is not supported"),
+            "lexpeak builds BertTokenizer and DistilBertTokenizer from vocab.txt; save others as tokenizer.json",
+        ));
+    }
+    let words = fs::read_to_string(vocab_path)
+        .map_err(|e| Error::io(Category::Model, vocab_path, "read the file", e))?;
+    let vocabulary: AHashMap<String, u32> = words
+        .lines()
+        .zip(0u32..)
+        .map(|(word, id)| (word.trim_end_matches('\r').to_owned(), id))
+        .collect();
+
+    let special = |token: &Option<TokenText>, default: &str| match token {
+        Some(TokenText::Plain(content) | TokenText::Object { content }) => content.clone(),
+        None => default.to_owned(),
+    };
+    let cls = special(&config.cls_token, "[CLS]");
+    let sep = special(&config.sep_token, "[SEP]");
+    let unk = special(&config.unk_token, "[UNK]");
+    let pad = special(&config.pad_token, "[PAD]");
+    let mask = special(&config.mask_token, "[MASK]");
+
+    let model = WordPiece::builder()
+        .vocab(vocabulary)
+        .unk_token(unk.clone())
+        .continuing_subword_prefix("##".to_owned())
+        .max_input_chars_per_word(100)
+        .build()
+        .map_err(|e| unusable(vocab_path, e))?;
+    let mut tokenizer = HfTokenizer::new(model);
+    let id = |tokenizer: &HfTokenizer, token: &str| {
+        tokenizer
+            .token_to_id(token)
+            .ok_or_else(|| unusable(vocab_path, format!("{token} is not in the vocabulary")))
+    };
+    let template = TemplateProcessing::builder()
+        .try_single(format!("{cls}:0 $A:0 {sep}:0"))
+        .map_err(|e| unusable(vocab_path, e))?
+        .special_tokens(vec![
+            (cls.clone(), id(&tokenizer, &cls)?),
+            (sep.clone(), id(&tokenizer, &sep)?),
+        ])
+        .build()
+        .map_err(|e| unusable(vocab_path, e))?;
+    let normalizer = BertNormalizer::new(
+        true,
+        config.tokenize_chinese_chars.unwrap_or(true),
+        config.strip_accents,
+        config.do_lower_case.unwrap_or(true),
+    );
+    tokenizer
+        .with_normalizer(Some(normalizer))
+        .map_err(|e| unusable(vocab_path, e))?;
+    tokenizer
+        .with_pre_tokenizer(Some(BertPreTokenizer))
+        .with_post_processor(Some(template));
+    let present: Vec<AddedToken> = [unk, sep, pad, cls, mask]
+        .into_iter()
+        .filter(|token| tokenizer.token_to_id(token).is_some())
+        .map(|token| AddedToken::from(token, true))
+        .collect();
+    tokenizer.add_special_tokens(present).map_err(|e| unusable(vocab_path, e))?;
+    Ok(tokenizer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequence(length: usize) -> TokenSequence {
+        let mut special = vec![false; length];
+        special[0] = true;
+        special[length - 1] = true;
+        TokenSequence {
+            ids: (0..length as u32).collect(),
+            special,
+            truncated: false,
+        }
+    }
+
+    #[test]
+    fn truncation_keeps_the_special_tokens() {
+        let mut cut = sequence(10);
+        cut.truncate(5);
+        assert_eq!(cut.ids, [0, 1, 2, 3, 9]);
+        assert_eq!(cut.special, [true, false, false, false, true]);
+        assert!(cut.truncated);
+    }
+
+    #[test]
+    fn a_text_that_fits_is_left_alone() {
+        let mut whole = sequence(10);
+        whole.truncate(10);
+        assert_eq!(whole, sequence(10));
+    }
+}

@@ -1,0 +1,63 @@
+//! Rows out: one writer a format, all onto an [`OutputTarget`].
+//!
+//! ```no_run
+//! use lexpeak::{DocumentId, OutputFormat, OutputTarget, SparseRows};
+//!
+//! let mut rows = SparseRows::new();
+//! rows.push([(7, 0.5), (42, 1.25)]);
+//!
+//! let target = OutputTarget::create("rows.jsonl")?; // writes rows.jsonl.partial ...
+//! let mut writer = OutputFormat::Jsonl.writer(target, None);
+//! writer.write(&DocumentId::from("d1"), rows.row(0))?;
+//! writer.finish()?; // ... which becomes rows.jsonl here
+//! # Ok::<(), lexpeak::Error>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod jsonl;
+mod target;
+
+use std::path::PathBuf;
+
+use crate::error::Result;
+use crate::input::DocumentId;
+use crate::sparse::SparseRow;
+
+pub use target::OutputTarget;
+
+/// How rows are laid out in the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[non_exhaustive]
+pub enum OutputFormat {
+    /// One JSON object a line, also for an empty row: `{"id":...,"indices":[...],"values":[...]}`,
+    /// with `"tokens":[...]` if token strings are given.
+    #[default]
+    Jsonl,
+}
+
+impl OutputFormat {
+    /// A writer of this format onto `target`.
+    ///
+    /// With `tokens`, the token strings of the whole vocabulary by id, rows also carry the tokens of
+    /// their entries.
+    pub fn writer(self, target: OutputTarget, tokens: Option<Vec<String>>) -> Box<dyn RowWriter> {
+        match self {
+            Self::Jsonl => Box::new(jsonl::JsonlWriter::new(target, tokens)),
+        }
+    }
+}
+
+/// Takes rows in order and ends in exactly one of [`finish`](Self::finish) and
+/// [`keep_partial`](Self::keep_partial).
+pub trait RowWriter: Send {
+    /// Writes the row of the next document.
+    fn write(&mut self, id: &DocumentId, row: SparseRow<'_>) -> Result<()>;
+
+    /// Completes the output: only now does a file appear under its own name.
+    fn finish(self: Box<Self>) -> Result<()>;
+
+    /// Gives up, as far as possible without losing rows written so far, and says where the
+    /// incomplete output lies, if it is a file.
+    fn keep_partial(self: Box<Self>) -> Option<PathBuf>;
+}

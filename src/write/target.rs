@@ -1,0 +1,395 @@
+//! Where output goes, so that nothing half-written is ever taken for whole.
+
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Category, Error, Result};
+
+/// Bytes handed to the operating system at once: some hundred rows.
+const WRITE_BUFFER_BYTES: usize = 1 << 20;
+
+/// An output that is either whole or recognisably not.
+///
+/// A regular or new file `FILE` is written as `FILE.partial`, which [`finish`](Self::finish) renames
+/// onto `FILE`; until then, and for ever if the run ends early, `FILE` stays as it was. Standard
+/// output and whatever exists and is no regular file (device, pipe) is written directly.
+#[derive(Debug)]
+pub struct OutputTarget {
+    file: BufWriter<File>,
+    /// What `file` is called: `FILE.partial`, a device, or `standard output`.
+    path: PathBuf,
+    /// The `FILE` to rename onto; none if the output is written directly.
+    destination: Option<PathBuf>,
+}
+
+impl OutputTarget {
+    /// Starts output to `path`, where `-` means standard output.
+    ///
+    /// A symbolic link stays a link: the file that it leads to is replaced. An earlier
+    /// `FILE.partial` is overwritten.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        // `/dev/stdout` may lead to a file that the shell appends to: it must not be renamed over.
+        if path == Path::new("-") || path == Path::new("/dev/stdout") {
+            return Self::stdout();
+        }
+        let failed = |source| Error::io(Category::Output, path, "write", source);
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => Err(failed(io::Error::new(
+                io::ErrorKind::IsADirectory,
+                "it is a folder; name a file in it",
+            ))),
+            Ok(metadata) if metadata.is_file() && metadata.permissions().readonly() => {
+                Err(failed(io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    "it is read-only; make it writable or choose another output",
+                )))
+            }
+            Ok(metadata) if metadata.is_file() => {
+                let file = follow_links(path).map_err(failed)?;
+                Self::partial(file, Some(metadata.permissions()))
+            }
+            Ok(_) => {
+                let file = File::options().write(true).open(path).map_err(failed)?;
+                Ok(Self::new(file, path, None))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.file_name().is_some() => {
+                Self::partial(follow_links(path).map_err(failed)?, None)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn new(file: File, path: impl Into<PathBuf>, destination: Option<PathBuf>) -> Self {
+        Self {
+            file: BufWriter::with_capacity(WRITE_BUFFER_BYTES, file),
+            path: path.into(),
+            destination,
+        }
+    }
+
+    fn stdout() -> Result<Self> {
+        const NAME: &str = "standard output";
+        let file = stdout_file().map_err(|source| Error::write(NAME, source))?;
+        Ok(Self::new(file, NAME, None))
+    }
+
+    /// Starts `destination.partial`, with the permissions of the file that it will replace.
+    fn partial(destination: PathBuf, permissions: Option<Permissions>) -> Result<Self> {
+        let mut path = destination.clone().into_os_string();
+        path.push(".partial");
+        let path = PathBuf::from(path);
+        let file = create_anew(&path, permissions).map_err(|source| {
+            let remedy = "the folder must exist and be writable";
+            let source = io::Error::new(source.kind(), format!("{source}; {remedy}"));
+            Error::io(Category::Output, &path, "create", source)
+        })?;
+        Ok(Self::new(file, path, Some(destination)))
+    }
+
+    /// The file that holds the incomplete output until [`finish`](Self::finish), if there is one.
+    pub fn partial_path(&self) -> Option<&Path> {
+        self.destination.is_some().then_some(&self.path)
+    }
+
+    /// Appends `bytes`.
+    pub fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file
+            .write_all(bytes)
+            .map_err(|source| Error::write(&self.path, source))
+    }
+
+    /// Completes the output: all bytes are on the disk before the file gets its own name.
+    pub fn finish(mut self) -> Result<()> {
+        self.file
+            .flush()
+            .map_err(|source| Error::write(&self.path, source))?;
+        let Some(destination) = self.destination else {
+            return Ok(());
+        };
+        self.file
+            .get_ref()
+            .sync_all()
+            .map_err(|source| Error::write(&self.path, source))?;
+        fs::rename(&self.path, &destination).map_err(|source| {
+            let action = "move the complete .partial file here";
+            Error::io(Category::Output, destination, action, source)
+        })
+    }
+
+    /// Gives up: hands on what is still buffered, if the output takes it, and says where the
+    /// incomplete output lies, if it is a file.
+    pub fn keep_partial(mut self) -> Option<PathBuf> {
+        // Whatever made the run end early is the error to report, not a second one from here.
+        let _ = self.file.flush();
+        self.destination.map(|_| self.path)
+    }
+}
+
+/// Standard output as a file: its errors are all reported, and no second buffer lies in between.
+fn stdout_file() -> io::Result<File> {
+    #[cfg(unix)]
+    let stdout = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned()?;
+    #[cfg(windows)]
+    let stdout = std::os::windows::io::AsHandle::as_handle(&io::stdout()).try_clone_to_owned()?;
+    Ok(stdout.into())
+}
+
+/// Where `path` leads once it is no symbolic link, whether or not something is there. It must not
+/// lead in circles.
+fn follow_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    while path.is_symlink() {
+        let link = fs::read_link(&path)?;
+        path.pop();
+        path.push(link);
+    }
+    Ok(path)
+}
+
+/// Creates a file in the place of an earlier one, which is removed and not written to: it may be a
+/// link, or still be open elsewhere.
+fn create_anew(path: &Path, permissions: Option<Permissions>) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = File::create_new(path)?;
+    if let Some(permissions) = permissions
+        && permissions != file.metadata()?.permissions()
+    {
+        file.set_permissions(permissions)?;
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn new() -> Self {
+            Self(tempfile::tempdir().expect("a folder"))
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        /// The names in the folder, in order.
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.0.path()).expect("a folder");
+            let name = |entry: io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+            let mut names: Vec<_> = entries
+                .map(|entry| name(entry).into_string().expect("UTF-8"))
+                .collect();
+            names.sort();
+            names
+        }
+    }
+
+    fn content(path: impl AsRef<Path>) -> String {
+        fs::read_to_string(path).expect("a text file")
+    }
+
+    fn write_whole(path: impl AsRef<Path>, text: &str) {
+        let mut target = OutputTarget::create(path).expect("a target");
+        target.write_all(text.as_bytes()).expect("written");
+        target.finish().expect("finished");
+    }
+
+    #[test]
+    fn a_file_appears_when_it_is_whole() {
+        let folder = Folder::new();
+        let path = folder.path("rows.jsonl");
+        for text in ["first", "second"] {
+            let before = fs::read_to_string(&path).ok();
+            let mut target = OutputTarget::create(&path).expect("a target");
+            target.write_all(text.as_bytes()).expect("written");
+            assert_eq!(
+                target.partial_path(),
+                Some(&*folder.path("rows.jsonl.partial"))
+            );
+            assert_eq!(fs::read_to_string(&path).ok(), before);
+            target.finish().expect("finished");
+            assert_eq!(content(&path), text);
+            assert_eq!(folder.names(), ["rows.jsonl"]);
+        }
+    }
+
+    #[test]
+    fn an_early_end_keeps_both_the_partial_file_and_the_earlier_output() {
+        let folder = Folder::new();
+        let path = folder.path("rows.jsonl");
+        fs::write(&path, "earlier").expect("a file");
+        fs::write(
+            folder.path("rows.jsonl.partial"),
+            "an earlier, longer partial file",
+        )
+        .expect("a file");
+
+        let mut target = OutputTarget::create(&path).expect("a target");
+        target.write_all(b"half").expect("written");
+        let partial = target.keep_partial().expect("a partial file");
+        assert_eq!(content(partial), "half");
+        assert_eq!(content(&path), "earlier");
+        assert_eq!(folder.names(), ["rows.jsonl", "rows.jsonl.partial"]);
+    }
+
+    #[test]
+    fn impossible_outputs_are_refused_at_once() {
+        let folder = Folder::new();
+        fs::write(folder.path("file"), "").expect("a file");
+        let partial = folder.path("blocked.partial");
+        fs::create_dir(&partial).expect("a folder");
+        for (path, reason) in [
+            (folder.path(""), "it is a folder; name a file in it"),
+            (
+                folder.path("missing/rows.jsonl"),
+                "the folder must exist and be writable",
+            ),
+            (folder.path("file/rows.jsonl"), "cannot write"),
+            (folder.path("blocked"), "cannot create"),
+            (PathBuf::new(), "cannot write"),
+        ] {
+            let error = OutputTarget::create(&path).expect_err("impossible");
+            assert_eq!(error.category(), Category::Output);
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+        assert_eq!(folder.names(), ["blocked.partial", "file"]);
+    }
+
+    #[test]
+    fn a_read_only_file_is_left_alone() {
+        let folder = Folder::new();
+        let path = folder.path("rows.jsonl");
+        fs::write(&path, "earlier").expect("a file");
+        let mut permissions = fs::metadata(&path).expect("a file").permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&path, permissions).expect("my file");
+        let error = OutputTarget::create(&path).expect_err("read-only");
+        assert!(error.to_string().contains("it is read-only; "), "{error}");
+        assert_eq!(folder.names(), ["rows.jsonl"]);
+    }
+
+    #[test]
+    fn a_rename_that_fails_is_reported_and_keeps_the_partial_file() {
+        let folder = Folder::new();
+        let path = folder.path("rows.jsonl");
+        let mut target = OutputTarget::create(&path).expect("a target");
+        target.write_all(b"whole").expect("written");
+        fs::create_dir(&path).expect("a folder in the way");
+        let error = target.finish().expect_err("a folder is in the way");
+        assert_eq!(error.category(), Category::Output);
+        assert_eq!(content(folder.path("rows.jsonl.partial")), "whole");
+    }
+
+    #[cfg(unix)]
+    mod unix {
+        use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+        use std::thread;
+
+        use super::*;
+
+        #[test]
+        fn links_stay_links() {
+            let folder = Folder::new();
+            fs::create_dir(folder.path("data")).expect("a folder");
+            let file = folder.path("data/rows.jsonl");
+            symlink("data/rows.jsonl", folder.path("relative")).expect("a link");
+            symlink(folder.path("relative"), folder.path("chain")).expect("a link");
+            // The links dangle at first, and lead to a file then.
+            for text in ["first", "second"] {
+                write_whole(folder.path("chain"), text);
+                assert_eq!(content(&file), text);
+                assert!(folder.path("relative").is_symlink() && folder.path("chain").is_symlink());
+                assert_eq!(folder.names(), ["chain", "data", "relative"]);
+            }
+        }
+
+        #[test]
+        fn links_in_circles_are_refused() {
+            let folder = Folder::new();
+            symlink("b", folder.path("a")).expect("a link");
+            symlink("a", folder.path("b")).expect("a link");
+            assert!(OutputTarget::create(folder.path("a")).is_err());
+        }
+
+        #[test]
+        fn a_partial_file_that_is_a_link_is_not_written_through() {
+            let folder = Folder::new();
+            let path = folder.path("rows.jsonl");
+            fs::write(folder.path("precious"), "gold").expect("a file");
+            symlink("precious", folder.path("rows.jsonl.partial")).expect("a link");
+            write_whole(&path, "rows");
+            assert_eq!(content(folder.path("precious")), "gold");
+            assert!(!path.is_symlink());
+            assert_eq!(content(&path), "rows");
+        }
+
+        #[test]
+        fn permissions_of_the_earlier_output_stay() {
+            let folder = Folder::new();
+            let path = folder.path("rows.jsonl");
+            fs::write(&path, "secret").expect("a file");
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("my file");
+            write_whole(&path, "new secret");
+            let mode = fs::metadata(&path).expect("a file").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+
+        #[test]
+        fn a_pipe_is_written_directly_and_says_when_its_reader_has_gone() {
+            let folder = Folder::new();
+            let path = folder.path("pipe");
+            let made = std::process::Command::new("mkfifo").arg(&path).status();
+            assert!(made.expect("mkfifo").success());
+
+            let reader = thread::spawn({
+                let path = path.clone();
+                move || content(path)
+            });
+            write_whole(&path, "rows");
+            assert_eq!(reader.join().expect("the reader"), "rows");
+            let kind = fs::symlink_metadata(&path)
+                .expect("still there")
+                .file_type();
+            assert!(kind.is_fifo());
+            assert_eq!(folder.names(), ["pipe"]);
+
+            let reader = thread::spawn({
+                let path = path.clone();
+                move || drop(File::open(path).expect("the pipe"))
+            });
+            let mut target = OutputTarget::create(&path).expect("a target");
+            reader.join().expect("the reader");
+            assert_eq!(target.partial_path(), None);
+            target.write_all(b"rows").expect("buffered");
+            let error = target.finish().expect_err("no reader");
+            assert_eq!(error.category(), Category::BrokenPipe);
+        }
+
+        #[cfg(target_os = "linux")]
+        #[test]
+        fn a_full_disk_is_reported_and_stays_a_device() {
+            for bytes in [10, 3 * WRITE_BUFFER_BYTES] {
+                let mut target = OutputTarget::create("/dev/full").expect("a target");
+                let error = target
+                    .write_all(&vec![b'x'; bytes])
+                    .and_then(|()| target.finish())
+                    .expect_err("the disk is full");
+                assert_eq!(error.category(), Category::Output);
+                assert!(error.to_string().contains("free some space"), "{error}");
+            }
+            let kind = fs::symlink_metadata("/dev/full")
+                .expect("there")
+                .file_type();
+            assert!(kind.is_char_device());
+        }
+    }
+}

@@ -1,0 +1,260 @@
+"""Writes the golden rows in this folder: what the original PyTorch models answer, in float32.
+
+    pip install torch transformers sentence-transformers
+    python scripts/fetch_demo_model.py
+    python tests/golden/make_golden.py
+
+Needed only when a model or a text is added. The rows in the repository were written with
+torch 2.15.0, transformers 5.23.0, sentence-transformers 6.2.0 and numpy 2.4.6.
+
+For each model of models.json, NAME.jsonl holds one row a text:
+
+    {"text": ..., "ids": [token ids], "indices": [vocabulary ids], "values": [weights]}
+
+with "max_length" or "special_tokens" where the row was encoded with that option. splade_tiny.jsonl
+holds the same for the demo model. The weights of the small models exist nowhere: both sides fill
+the tensors from their names (`random_values` here, tests/support/random_model.rs there), so the
+only thing to keep of a pytorch_model.bin is its pickle stream, NAME.data.pkl, and which tensor
+lies in which of its storages, NAME.storages.json.
+"""
+
+import io
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from sentence_transformers.sparse_encoder.modules import SpladePooling
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    BertTokenizer,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+)
+
+HERE = Path(__file__).resolve().parent
+DEMO_MODEL = HERE.parent.parent / "models" / "splade-tiny"
+
+QUERY = "Which planet is known as the Red Planet?"
+DOCUMENTS = [  # of sentence-transformers' published score for the demo model
+    "Venus is often called Earth's twin because of its similar size and proximity.",
+    "Mars, known for its reddish appearance, is often referred to as the Red Planet.",
+    "Jupiter, the largest planet in our solar system, has a prominent red spot.",
+    "Saturn, famous for its rings, is sometimes mistaken for the Red Planet.",
+]
+
+# What tokenisers disagree about, with words that the small vocabulary knows in part.
+AWKWARD_TEXTS = [
+    "",
+    " \t\r\n",
+    "planet",
+    "Mars",
+    "dog dog dog dog dog dog",
+    "The quick brown fox jumps over the lazy dog.",
+    "The Red Planet, Mars, isn't red: it's rusty!",
+    "Crème brûlée à la carte costs 12 € — naïve cafe\u0301 Ölçü",
+    "火星は赤い惑星 planet 🚀🪐 rocket",
+    "!?.,;:-()[]{}…—'\"",
+    "a literal [SEP] and [MASK], but [sep] and [ SEP ]",
+    "tabs\tnew\nlines\u00a0spaces\u200bzero\u0000null\u00adsoft\ufffdreplaced",
+    "un" + "search" * 20 + "able is one word of over a hundred letters",
+]
+# Repeated often enough, longer than any model takes.
+SENTENCE = "quick sparse search engine weighs the word; "
+
+DEMO_TEXTS = [
+    QUERY,
+    *DOCUMENTS,
+    *AWKWARD_TEXTS,
+    "Learned sparse retrieval expands a passage with terms that it does not contain.",
+    "What causes the northern lights?",
+    "def forward(self, x): return self.linear(x).relu()  # O(n²)",
+    "https://example.org/a/b?c=d&e=f#g, user.name@example.org, +1 (555) 010-0199",
+    "Die Straße nach Århus führt über Łódź und Đà Nẵng.",
+    "ЁЛКИ-ПАЛКИ اللغة العربية हिन्दी 한국어 ﬁne ½ ＡＢＣ",
+]
+
+
+def random_values(name, shape, fill, seed):
+    """The values of a tensor from its name alone: splitmix64 seeded by FNV-1a.
+
+    Each step is exact or one float32 rounding, so that Rust arrives at the same bits.
+    """
+    state = 0xCBF29CE484222325
+    for byte in name.encode():
+        state = ((state ^ byte) * 0x100000001B3) % 2**64
+    state ^= seed
+    with np.errstate(over="ignore"):
+        steps = np.arange(1, int(np.prod(shape)) + 1, dtype=np.uint64)
+        z = np.uint64(state) + steps * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    unit = (z >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-23) - np.float32(1)
+    values = np.float32(fill["center"]) + np.float32(fill["spread"]) * unit
+    return torch.from_numpy(values.reshape(shape))
+
+
+def fill_of(name):
+    """Which entry of "fills" a tensor takes."""
+    if name in ("cls.predictions.bias", "cls.predictions.decoder.bias", "vocab_projector.bias"):
+        return "decoder_bias"
+    if name.endswith(".bias"):
+        return "bias"
+    if "norm" in name.lower():
+        return "norm_weight"
+    # A decoder has the scale of the embedding that it could have been tied to.
+    if "embeddings" in name or "decoder" in name or "projector" in name:
+        return "embedding"
+    return "matrix"
+
+
+def untrained_model(case, vocabulary_size):
+    """The model of a case as transformers builds it, its weights still to be filled."""
+    hidden = case["heads"] * case["head_dim"]
+    shared = dict(
+        vocab_size=vocabulary_size,
+        max_position_embeddings=case["max_positions"],
+        tie_word_embeddings=not case["separate_decoder"],
+        attn_implementation="eager",
+    )
+    if case["architecture"] == "BertForMaskedLM":
+        return BertForMaskedLM(
+            BertConfig(
+                num_hidden_layers=case["layers"],
+                num_attention_heads=case["heads"],
+                hidden_size=hidden,
+                intermediate_size=case["ffn"],
+                layer_norm_eps=case["norm_eps"],
+                **shared,
+            )
+        )
+    return DistilBertForMaskedLM(
+        DistilBertConfig(
+            n_layers=case["layers"],
+            n_heads=case["heads"],
+            dim=hidden,
+            hidden_dim=case["ffn"],
+            **shared,
+        )
+    )
+
+
+def small_model(case, fills, vocabulary_size):
+    """The model of a case in the precision of its files: float32, or rounded to 16 bits."""
+    stored_type = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+    model = untrained_model(case, vocabulary_size).eval().to(stored_type[case["stored_type"]])
+    # `parameters` names a tied pair once, by the embedding and by the first bias.
+    for name, parameter in model.named_parameters():
+        parameter.data.copy_(random_values(name, parameter.shape, fills[fill_of(name)], case["seed"]))
+    return model
+
+
+def small_tokenizer(case, vocabulary):
+    """The tokeniser of a case, read by transformers from the files that lexpeak reads."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "vocab.txt").write_text("".join(f"{word}\n" for word in vocabulary))
+        Path(folder, "tokenizer_config.json").write_text(
+            json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": case["lower_case"]})
+        )
+        return BertTokenizer.from_pretrained(folder)
+
+
+def keep_pickle_stream(case, model):
+    """What torch.save writes for the model, without the weights."""
+    state = model.state_dict()
+    if case["architecture"] == "BertForMaskedLM":
+        # Checkpoints of the time when .bin was common carry this tensor, and readers must skip it.
+        state["bert.embeddings.position_ids"] = torch.arange(case["max_positions"])[None]
+    archive = io.BytesIO()
+    torch.save(state, archive)
+    pickle_stream = zipfile.ZipFile(archive).read("archive/data.pkl")
+    # Tied tensors share a storage; torch numbers the storages as it meets them.
+    storages = {}
+    for name, tensor in state.items():
+        storages.setdefault(tensor.data_ptr(), name)
+    (HERE / f"{case['name']}.data.pkl").write_bytes(pickle_stream)
+    (HERE / f"{case['name']}.storages.json").write_text(json.dumps(list(storages.values()), indent=1) + "\n")
+
+
+def golden_row(model, tokenizer, pooling, text, max_length=None, special_tokens="keep"):
+    """One text by itself through tokeniser, model and pooling."""
+    encoding = tokenizer(
+        text,
+        truncation=True,
+        max_length=max_length or model.config.max_position_embeddings,
+        return_special_tokens_mask=True,
+    )
+    ids = torch.tensor([encoding["input_ids"]])
+    pooled = torch.ones_like(ids)
+    if special_tokens == "drop-positions":
+        pooled -= torch.tensor([encoding["special_tokens_mask"]])
+    with torch.no_grad():
+        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+        features = pooling({"token_embeddings": logits, "attention_mask": pooled})
+    weights = features["sentence_embedding"][0]
+    if special_tokens == "zero-columns":
+        weights[tokenizer.all_special_ids] = 0
+    indices = weights.nonzero()[:, 0].tolist()
+    row = {"text": text}
+    if max_length is not None:
+        row["max_length"] = max_length
+    if special_tokens != "keep":
+        row["special_tokens"] = special_tokens
+    # str of a float32 is its shortest form that reads back as the same number.
+    values = [float(str(value)) for value in weights[indices].numpy()]
+    return row | {"ids": encoding["input_ids"], "indices": indices, "values": values}
+
+
+def write_rows(name, rows):
+    with open(HERE / f"{name}.jsonl", "w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
+    sizes = [len(row["indices"]) for row in rows]
+    strongest = max(max(row["values"], default=0) for row in rows)
+    print(f"{name}: {len(rows)} rows, {min(sizes)} to {max(sizes)} weights, the largest {strongest:.2f}")
+
+
+def main():
+    catalogue = json.loads((HERE / "models.json").read_text())
+    vocabulary = (HERE / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    for changes in catalogue["models"]:
+        case = catalogue["defaults"] | changes
+        words = vocabulary[: case["vocab"]]
+        model = small_model(case, catalogue["fills"], len(words))
+        if case["file"] == "bin":
+            keep_pickle_stream(case, model)
+        model = model.float()
+        tokenizer = small_tokenizer(case, words)
+        pooling = SpladePooling(**head_of(case)).eval()
+        rows = [golden_row(model, tokenizer, pooling, text) for text in [*AWKWARD_TEXTS, SENTENCE * 8]]
+        rows += option_rows(model, tokenizer, pooling, AWKWARD_TEXTS[6:7])
+        write_rows(case["name"], rows)
+
+    model = AutoModelForMaskedLM.from_pretrained(DEMO_MODEL, dtype=torch.float32, attn_implementation="eager").eval()
+    tokenizer = AutoTokenizer.from_pretrained(DEMO_MODEL)
+    pooling = SpladePooling().eval()
+    rows = [golden_row(model, tokenizer, pooling, text) for text in [*DEMO_TEXTS, SENTENCE * 75]]
+    rows += option_rows(model, tokenizer, pooling, ["", QUERY, DOCUMENTS[1], AWKWARD_TEXTS[10]])
+    write_rows("splade_tiny", rows)
+
+
+def head_of(case):
+    head = case["head"] or {"pooling": "max", "activation": "relu"}
+    return {"pooling_strategy": head["pooling"], "activation_function": head["activation"]}
+
+
+def option_rows(model, tokenizer, pooling, texts):
+    for text in texts:
+        yield golden_row(model, tokenizer, pooling, text, max_length=7)
+        yield golden_row(model, tokenizer, pooling, text, special_tokens="zero-columns")
+        yield golden_row(model, tokenizer, pooling, text, special_tokens="drop-positions")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+//! The f64 reference of every computation: the plainest loops that can be checked by eye.
+//!
+//! `ops` has one function an operation, for tests of single kernels; [`Model::forward`] strings them
+//! together. It is itself held against the stored answers of the original PyTorch models, by
+//! tests/golden.rs, and uses nothing of the crate under test.
+
+#![allow(dead_code, reason = "each test executable uses its own part")]
+
+pub mod erf;
+pub mod ops;
+
+use std::collections::HashMap;
+
+/// A weight, row-major.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    pub shape: Vec<usize>,
+    pub data: Vec<f64>,
+}
+
+impl Tensor {
+    /// Length of the last dimension.
+    pub fn columns(&self) -> usize {
+        self.shape[self.shape.len() - 1]
+    }
+
+    pub fn row(&self, row: usize) -> &[f64] {
+        &self.data[row * self.columns()..(row + 1) * self.columns()]
+    }
+}
+
+/// Which names the weights have.
+#[derive(Clone, Copy, Debug)]
+pub enum Family {
+    Bert,
+    DistilBert,
+}
+
+/// How a text's tokens are brought together.
+#[derive(Clone, Copy, Debug)]
+pub enum Pooling {
+    Max,
+    Sum,
+}
+
+/// What a logit becomes before that.
+#[derive(Clone, Copy, Debug)]
+pub enum Activation {
+    /// `log(1 + relu(z))`
+    Relu,
+    /// `log(1 + log(1 + relu(z)))`
+    Log1pRelu,
+}
+
+/// A masked language model with its SPLADE head; weights by their Hugging Face names.
+pub struct Model {
+    pub family: Family,
+    pub layers: usize,
+    pub heads: usize,
+    pub norm_eps: f64,
+    pub pooling: Pooling,
+    pub activation: Activation,
+    pub weights: HashMap<String, Tensor>,
+}
+
+/// What the model says about one text, for each vocabulary id.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// At least 0.
+    pub weights: Vec<f64>,
+    /// Which of the pooled tokens, counted from 0, gave the heaviest weight; no meaning where all are 0.
+    pub winners: Vec<usize>,
+}
+
+impl Row {
+    /// The pairs (vocabulary id, weight) with weight > 0.
+    pub fn entries(&self) -> Vec<(u32, f64)> {
+        let entries = self.weights.iter().enumerate();
+        entries
+            .filter(|&(_, &weight)| weight > 0.0)
+            .map(|(id, &weight)| (id as u32, weight))
+            .collect()
+    }
+}
+
+impl Model {
+    /// The row of one text. Every token is computed; only those at `pooled_positions` count in the row.
+    pub fn forward(&self, ids: &[u32], pooled_positions: &[usize]) -> Row {
+        let names = self.family.names();
+        let mut x = ops::embed(
+            ids,
+            self.tensor(names.words),
+            self.tensor(names.positions),
+            names.token_types.map(|name| self.tensor(name)),
+        );
+        x = self.norm(names.embedding_norm, &x);
+        for layer in 0..self.layers {
+            let name = |part: &str| format!("{}.{layer}.{part}", names.layers);
+            let [q, k, v] = names.query_key_value.map(|part| self.linear(&name(part), &x));
+            let head_dim = q.len() / ids.len() / self.heads;
+            let mixed = ops::attention(&q, &k, &v, self.heads, head_dim);
+            let mixed = self.linear(&name(names.attention_out), &mixed);
+            x = self.norm(&name(names.attention_norm), &ops::add(&x, &mixed));
+            let wide = ops::gelu(&self.linear(&name(names.ffn_in), &x));
+            let narrow = self.linear(&name(names.ffn_out), &wide);
+            x = self.norm(&name(names.ffn_norm), &ops::add(&x, &narrow));
+        }
+        let width = x.len() / ids.len();
+        let pooled: Vec<f64> = pooled_positions
+            .iter()
+            .flat_map(|position| &x[position * width..(position + 1) * width])
+            .copied()
+            .collect();
+        let pooled = ops::gelu(&self.linear(names.transform, &pooled));
+        let pooled = self.norm(names.transform_norm, &pooled);
+        // A tied decoder is the embedding, and is absent under its own name.
+        let decoder = self.weights.get(names.decoder).unwrap_or_else(|| self.tensor(names.words));
+        // A tied bias has two names too; where both are present, the decoder's own is the one in use.
+        let bias = self.weights.get(names.decoder_bias).unwrap_or_else(|| self.tensor(names.tied_bias));
+        ops::splade_head(&pooled, decoder, &bias.data, self.pooling, self.activation)
+    }
+
+    fn linear(&self, name: &str, x: &[f64]) -> Vec<f64> {
+        let bias = self.tensor(&format!("{name}.bias"));
+        ops::linear(x, self.tensor(&format!("{name}.weight")), &bias.data)
+    }
+
+    fn norm(&self, name: &str, x: &[f64]) -> Vec<f64> {
+        let weight = self.tensor(&format!("{name}.weight"));
+        let bias = self.tensor(&format!("{name}.bias"));
+        ops::layer_norm(x, &weight.data, &bias.data, self.norm_eps)
+    }
+
+    fn tensor(&self, name: &str) -> &Tensor {
+        self.weights.get(name).unwrap_or_else(|| panic!("the oracle has no tensor {name}"))
+    }
+}
+
+/// Where a family keeps its weights. Names in a layer follow the layer's number.
+struct Names {
+    words: &'static str,
+    positions: &'static str,
+    token_types: Option<&'static str>,
+    embedding_norm: &'static str,
+    layers: &'static str,
+    query_key_value: [&'static str; 3],
+    attention_out: &'static str,
+    attention_norm: &'static str,
+    ffn_in: &'static str,
+    ffn_out: &'static str,
+    ffn_norm: &'static str,
+    transform: &'static str,
+    transform_norm: &'static str,
+    decoder: &'static str,
+    decoder_bias: &'static str,
+    tied_bias: &'static str,
+}
+
+impl Family {
+    fn names(self) -> Names {
+        match self {
+            Family::Bert => Names {
+                words: "bert.embeddings.word_embeddings.weight",
+                positions: "bert.embeddings.position_embeddings.weight",
+                token_types: Some("bert.embeddings.token_type_embeddings.weight"),
+                embedding_norm: "bert.embeddings.LayerNorm",
+                layers: "bert.encoder.layer",
+                query_key_value: ["attention.self.query", "attention.self.key", "attention.self.value"],
+                attention_out: "attention.output.dense",
+                attention_norm: "attention.output.LayerNorm",
+                ffn_in: "intermediate.dense",
+                ffn_out: "output.dense",
+                ffn_norm: "output.LayerNorm",
+                transform: "cls.predictions.transform.dense",
+                transform_norm: "cls.predictions.transform.LayerNorm",
+                decoder: "cls.predictions.decoder.weight",
+                decoder_bias: "cls.predictions.decoder.bias",
+                tied_bias: "cls.predictions.bias",
+            },
+            Family::DistilBert => Names {
+                words: "distilbert.embeddings.word_embeddings.weight",
+                positions: "distilbert.embeddings.position_embeddings.weight",
+                token_types: None,
+                embedding_norm: "distilbert.embeddings.LayerNorm",
+                layers: "distilbert.transformer.layer",
+                query_key_value: ["attention.q_lin", "attention.k_lin", "attention.v_lin"],
+                attention_out: "attention.out_lin",
+                attention_norm: "sa_layer_norm",
+                ffn_in: "ffn.lin1",
+                ffn_out: "ffn.lin2",
+                ffn_norm: "output_layer_norm",
+                transform: "vocab_transform",
+                transform_norm: "vocab_layer_norm",
+                decoder: "vocab_projector.weight",
+                decoder_bias: "vocab_projector.bias",
+                tied_bias: "vocab_projector.bias",
+            },
+        }
+    }
+}

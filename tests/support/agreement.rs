@@ -1,0 +1,83 @@
+//! Comparison of sparse rows, with a report that says where and how far they differ.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+/// Gathers comparisons made under one tolerance; [`finish`](Self::finish) fails if any was off.
+#[must_use]
+pub struct Agreement {
+    tolerance: f64,
+    rows: usize,
+    largest: f64,
+    failures: Vec<String>,
+}
+
+impl Agreement {
+    /// `tolerance`: how far a weight may be off. An absent weight is 0, so the supports must agree
+    /// but for weights under the tolerance.
+    pub fn within(tolerance: f64) -> Self {
+        Self { tolerance, rows: 0, largest: 0.0, failures: Vec::new() }
+    }
+
+    /// Compares one row.
+    pub fn row(&mut self, what: &str, found: &[(u32, f64)], expected: &[(u32, f64)]) {
+        // Vocabulary id -> (found, expected).
+        let mut weights: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
+        for &(id, weight) in found {
+            weights.entry(id).or_default().0 = weight;
+        }
+        for &(id, weight) in expected {
+            weights.entry(id).or_default().1 = weight;
+        }
+        let mut worst = (0, 0.0);
+        let mut off = Vec::new();
+        for (&id, (found, expected)) in &weights {
+            let error = (found - expected).abs();
+            if larger(error, worst.1) {
+                worst = (id, error);
+            }
+            // Not `error > tolerance`: what is no number is off, too.
+            if !(error <= self.tolerance) {
+                off.push(format!("id {id}: found {found:e}, expected {expected:e}"));
+            }
+        }
+        self.rows += 1;
+        if larger(worst.1, self.largest) {
+            self.largest = worst.1;
+        }
+        if let Some(first) = off.first() {
+            self.failures.push(format!(
+                "{what}: {} of {} weights are off, first {first}; largest error {:.1e} at id {}, {:.1} times the tolerance",
+                off.len(),
+                weights.len(),
+                worst.1,
+                worst.0,
+                worst.1 / self.tolerance,
+            ));
+        }
+    }
+
+    /// Compares what must be the same to the last bit.
+    pub fn exact<T: PartialEq + Debug>(&mut self, what: &str, found: T, expected: T) {
+        if found != expected {
+            self.failures.push(format!("{what}: found {found:?}, expected {expected:?}"));
+        }
+    }
+
+    /// # Panics
+    ///
+    /// If a comparison failed, or if there was none.
+    pub fn finish(self, what: &str) {
+        assert!(self.rows > 0, "{what}: nothing was compared");
+        let failures = &self.failures;
+        assert!(failures.is_empty(), "{what}: {} failures\n{}", failures.len(), failures.join("\n"));
+        // Seen with `cargo test -- --nocapture`.
+        let share = 100.0 * self.largest / self.tolerance;
+        println!("{what}: {} rows, largest error {:.1e}, {share:.1} % of the tolerance", self.rows, self.largest);
+    }
+}
+
+/// Whether `error` is beyond `largest`; what is no number is beyond all numbers.
+fn larger(error: f64, largest: f64) -> bool {
+    !(error <= largest) && !largest.is_nan()
+}

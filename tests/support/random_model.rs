@@ -1,0 +1,194 @@
+//! Small models with random weights, for tests of whatever reads or runs a model folder.
+//!
+//! They are listed in tests/golden/models.json, which tests/golden/make_golden.py reads too, and
+//! are made on the spot: no weights are kept in the repository.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+use super::random_tensors::{self, Fill, RandomTensor, StoredType};
+use super::weight_files;
+
+/// One line of the list.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RandomModel {
+    pub name: String,
+    pub seed: u64,
+    /// What it is there for.
+    pub tests: String,
+    pub architecture: Architecture,
+    pub layers: usize,
+    pub heads: usize,
+    pub head_dim: usize,
+    pub ffn: usize,
+    pub max_positions: usize,
+    pub norm_eps: f64,
+    /// So many words from the top of tests/golden/vocab.txt.
+    pub vocab: usize,
+    pub lower_case: bool,
+    /// The decoder is a matrix of its own and not the word embedding.
+    pub separate_decoder: bool,
+    /// Written as a sentence-transformers module; without it the folder says nothing of the head.
+    pub head: Option<Head>,
+    pub stored_type: StoredType,
+    pub file: WeightFile,
+    /// Names as in the first BERT checkpoints, beside tensors that a SPLADE model has no use for.
+    pub old_names: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Architecture {
+    #[serde(rename = "BertForMaskedLM")]
+    Bert,
+    #[serde(rename = "DistilBertForMaskedLM")]
+    DistilBert,
+}
+
+/// The head's settings, in the words of its configuration file.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Head {
+    pub pooling: String,
+    pub activation: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightFile {
+    Safetensors,
+    /// Several safetensors files and an index.
+    Sharded,
+    /// `pytorch_model.bin`
+    Bin,
+}
+
+#[derive(Deserialize)]
+struct Catalogue {
+    fills: HashMap<String, Fill>,
+    defaults: Map<String, Value>,
+    models: Vec<Map<String, Value>>,
+}
+
+static CATALOGUE: LazyLock<Catalogue> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../golden/models.json")).expect("models.json is a catalogue"));
+
+impl RandomModel {
+    /// All models of the list.
+    pub fn all() -> Vec<Self> {
+        let complete = |changes: &Map<String, Value>| {
+            let mut model = CATALOGUE.defaults.clone();
+            model.extend(changes.clone());
+            serde_json::from_value(Value::Object(model)).expect("models.json describes a model")
+        };
+        CATALOGUE.models.iter().map(complete).collect()
+    }
+
+    /// The model of that name.
+    pub fn named(name: &str) -> Self {
+        let found = Self::all().into_iter().find(|model| model.name == name);
+        found.unwrap_or_else(|| panic!("models.json has no model {name}"))
+    }
+
+    pub fn hidden(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// The words of its vocabulary, in the order of their ids.
+    pub fn vocabulary(&self) -> Vec<&'static str> {
+        include_str!("../golden/vocab.txt").lines().take(self.vocab).collect()
+    }
+
+    /// Its weights, as far as the original implementation knows them.
+    pub fn tensors(&self) -> Vec<RandomTensor> {
+        random_tensors::tensors(self, &CATALOGUE.fills)
+    }
+
+    /// Writes the model into a folder of its own, gone when the value is dropped.
+    pub fn write_temporary(&self) -> TempDir {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        self.write(folder.path());
+        folder
+    }
+
+    /// Writes the files that a model on the hub consists of into `folder`.
+    pub fn write(&self, folder: &Path) {
+        write_json(&folder.join("config.json"), &self.config());
+        let mut words = self.vocabulary().join("\n");
+        words.push('\n');
+        fs::write(folder.join("vocab.txt"), words).expect("vocab.txt is written");
+        write_json(
+            &folder.join("tokenizer_config.json"),
+            &json!({"tokenizer_class": "BertTokenizer", "do_lower_case": self.lower_case}),
+        );
+        if let Some(head) = &self.head {
+            write_head(folder, head);
+        }
+        weight_files::write(self, folder);
+    }
+
+    fn config(&self) -> Value {
+        match self.architecture {
+            Architecture::Bert => json!({
+                "architectures": ["BertForMaskedLM"],
+                "model_type": "bert",
+                "hidden_act": "gelu",
+                "hidden_size": self.hidden(),
+                "intermediate_size": self.ffn,
+                "layer_norm_eps": self.norm_eps,
+                "max_position_embeddings": self.max_positions,
+                "num_attention_heads": self.heads,
+                "num_hidden_layers": self.layers,
+                "pad_token_id": 0,
+                "tie_word_embeddings": !self.separate_decoder,
+                "type_vocab_size": 2,
+                "vocab_size": self.vocab,
+            }),
+            Architecture::DistilBert => json!({
+                "architectures": ["DistilBertForMaskedLM"],
+                "model_type": "distilbert",
+                "activation": "gelu",
+                "dim": self.hidden(),
+                "hidden_dim": self.ffn,
+                "max_position_embeddings": self.max_positions,
+                "n_heads": self.heads,
+                "n_layers": self.layers,
+                "pad_token_id": 0,
+                "sinusoidal_pos_embds": false,
+                "tie_word_embeddings": !self.separate_decoder,
+                "vocab_size": self.vocab,
+            }),
+        }
+    }
+}
+
+/// The two files by which sentence-transformers names pooling and activation.
+fn write_head(folder: &Path, head: &Head) {
+    let module = |index: usize, path: &str, class: &str| {
+        let class = format!("sentence_transformers.sparse_encoder.models.{class}");
+        json!({"idx": index, "name": index.to_string(), "path": path, "type": class})
+    };
+    write_json(
+        &folder.join("modules.json"),
+        &json!([module(0, "", "MLMTransformer"), module(1, "1_SpladePooling", "SpladePooling")]),
+    );
+    let pooling = folder.join("1_SpladePooling");
+    fs::create_dir(&pooling).expect("1_SpladePooling is created");
+    write_json(
+        &pooling.join("config.json"),
+        &json!({
+            "pooling_strategy": head.pooling,
+            "activation_function": head.activation,
+            "word_embedding_dimension": null,
+        }),
+    );
+}
+
+pub(super) fn write_json(path: &Path, value: &Value) {
+    fs::write(path, value.to_string()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+}

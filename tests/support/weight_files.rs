@@ -1,0 +1,138 @@
+//! The weight files of a random model, in each of the forms that models come in.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use half::{bf16, f16};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde_json::{Map, json};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use super::random_model::{RandomModel, WeightFile, write_json};
+use super::random_tensors::{RandomTensor, StoredType};
+
+/// A tensor as its file has it.
+struct Stored {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+/// Writes the weights of `model` into `folder`.
+pub fn write(model: &RandomModel, folder: &Path) {
+    let mut tensors: Vec<Stored> = model.tensors().into_iter().map(|t| stored(t, model.stored_type)).collect();
+    if model.old_names {
+        rename_as_of_old(&mut tensors);
+        tensors.extend(unused(model));
+    }
+    match model.file {
+        WeightFile::Safetensors => write_safetensors(&folder.join("model.safetensors"), &tensors),
+        WeightFile::Sharded => write_shards(folder, &tensors),
+        WeightFile::Bin => {
+            tensors.push(position_ids(model));
+            write_bin(model, &folder.join("pytorch_model.bin"), &tensors);
+        }
+    }
+}
+
+fn stored(tensor: RandomTensor, stored_type: StoredType) -> Stored {
+    let RandomTensor { name, shape, values } = tensor;
+    let values = values.into_iter();
+    let (dtype, bytes) = match stored_type {
+        StoredType::F32 => (Dtype::F32, values.flat_map(f32::to_le_bytes).collect()),
+        StoredType::F16 => (Dtype::F16, values.flat_map(|v| f16::from_f32(v).to_le_bytes()).collect()),
+        StoredType::BF16 => (Dtype::BF16, values.flat_map(|v| bf16::from_f32(v).to_le_bytes()).collect()),
+    };
+    Stored { name, dtype, shape, bytes }
+}
+
+fn rename_as_of_old(tensors: &mut [Stored]) {
+    for Stored { name, .. } in tensors {
+        *name = name
+            .replace("LayerNorm.weight", "LayerNorm.gamma")
+            .replace("LayerNorm.bias", "LayerNorm.beta")
+            .replace("cls.predictions.bias", "cls.predictions.decoder.bias");
+    }
+}
+
+/// Parts of a pretrained BERT that the masked language model does not use.
+fn unused(model: &RandomModel) -> Vec<Stored> {
+    let zeros = |name: &str, shape: [usize; 2]| {
+        let values = vec![0.0; shape.iter().product()];
+        stored(RandomTensor { name: name.to_owned(), shape: shape.to_vec(), values }, model.stored_type)
+    };
+    vec![
+        zeros("bert.pooler.dense.weight", [model.hidden(), model.hidden()]),
+        zeros("cls.seq_relationship.weight", [2, model.hidden()]),
+        position_ids(model),
+    ]
+}
+
+/// 0, 1, 2, ... as integers: a constant that older versions of transformers saved with BERT.
+fn position_ids(model: &RandomModel) -> Stored {
+    Stored {
+        name: "bert.embeddings.position_ids".to_owned(),
+        dtype: Dtype::I64,
+        shape: vec![1, model.max_positions],
+        bytes: (0..model.max_positions as i64).flat_map(i64::to_le_bytes).collect(),
+    }
+}
+
+fn write_safetensors(path: &Path, tensors: &[Stored]) {
+    let views = tensors.iter().map(|tensor| {
+        let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes);
+        (&tensor.name, view.expect("the bytes fit the shape"))
+    });
+    safetensors::serialize_to_file(views, None, path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+}
+
+fn write_shards(folder: &Path, tensors: &[Stored]) {
+    const SHARDS: usize = 3;
+    let mut weight_map = Map::new();
+    for (shard, part) in tensors.chunks(tensors.len().div_ceil(SHARDS)).enumerate() {
+        let file = format!("model-{:05}-of-{SHARDS:05}.safetensors", shard + 1);
+        write_safetensors(&folder.join(&file), part);
+        for tensor in part {
+            weight_map.insert(tensor.name.clone(), json!(file));
+        }
+    }
+    let total_size: usize = tensors.iter().map(|tensor| tensor.bytes.len()).sum();
+    write_json(
+        &folder.join("model.safetensors.index.json"),
+        &json!({"metadata": {"total_size": total_size}, "weight_map": weight_map}),
+    );
+}
+
+/// An archive as `torch.save` lays it out, around the pickle stream that it wrote for this model.
+fn write_bin(model: &RandomModel, path: &Path, tensors: &[Stored]) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let kept = |ending: &str| {
+        let path = golden.join(format!("{}.{ending}", model.name));
+        fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    };
+    let storages: Vec<String> = serde_json::from_slice(&kept("storages.json")).expect("a list of tensor names");
+
+    let mut archive = ZipWriter::new(File::create(path).expect("pytorch_model.bin is created"));
+    let mut entry = |name: &str, bytes: &[u8]| {
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .with_alignment(64);
+        archive.start_file(format!("archive/{name}"), options).expect("an entry begins");
+        archive.write_all(bytes).expect("an entry is written");
+    };
+    entry("data.pkl", &kept("data.pkl"));
+    entry(".format_version", b"1");
+    entry(".storage_alignment", b"64");
+    entry("byteorder", b"little");
+    for (key, name) in storages.iter().enumerate() {
+        let tensor = tensors.iter().find(|tensor| tensor.name == *name);
+        let tensor = tensor.unwrap_or_else(|| panic!("{} has no tensor {name}", model.name));
+        entry(&format!("data/{key}"), &tensor.bytes);
+    }
+    entry("version", b"3\n");
+    archive.finish().expect("the archive is finished");
+}
