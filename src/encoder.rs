@@ -190,7 +190,11 @@ impl Encoder {
     /// # Errors
     ///
     /// An option without sense, or a model whose numbers overflow.
-    pub fn encode<T: AsRef<str> + Sync>(&self, texts: &[T], options: &EncodeOptions) -> Result<SparseRows> {
+    pub fn encode<T: AsRef<str> + Sync>(
+        &self,
+        texts: &[T],
+        options: &EncodeOptions,
+    ) -> Result<SparseRows> {
         let job = self.job(options)?;
         let mut rows = SparseRows::with_capacity(texts.len(), 0);
         let mut packer = job.packer();
@@ -246,7 +250,9 @@ impl Encoder {
 
     /// The vocabulary's string for `id`; `[id N]` where the vocabulary has none.
     pub fn token(&self, id: u32) -> String {
-        self.tokenizer.token(id).unwrap_or_else(|| format!("[id {id}]"))
+        self.tokenizer
+            .token(id)
+            .unwrap_or_else(|| format!("[id {id}]"))
     }
 
     /// The model's shape.
@@ -332,8 +338,10 @@ impl Job<'_> {
             if self.prompt.is_empty() {
                 tokenizer.encode_batch(texts, self.max_length)
             } else {
-                let prompted: Vec<String> =
-                    texts.iter().map(|text| format!("{}{}", self.prompt, text.as_ref())).collect();
+                let prompted: Vec<String> = texts
+                    .iter()
+                    .map(|text| format!("{}{}", self.prompt, text.as_ref()))
+                    .collect();
                 tokenizer.encode_batch(&prompted, self.max_length)
             }
         })

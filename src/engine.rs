@@ -156,7 +156,12 @@ impl EngineDescription {
 
 impl fmt::Display for EngineDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { device, dtype, kernels, threads } = self;
+        let Self {
+            device,
+            dtype,
+            kernels,
+            threads,
+        } = self;
         let s = if *threads == 1 { "" } else { "s" };
         write!(f, "{device} {dtype} ({kernels}, {threads} thread{s})")
     }

@@ -73,7 +73,11 @@ impl Summary {
         self.documents += batch.ids.len() as u64;
         self.tokens += batch.tokens as u64;
         self.truncated += batch.truncated;
-        self.empty += batch.rows.iter().filter(|row| row.indices.is_empty()).count() as u64;
+        self.empty += batch
+            .rows
+            .iter()
+            .filter(|row| row.indices.is_empty())
+            .count() as u64;
         self.non_zeros += batch.rows.non_zeros() as u64;
     }
 }
@@ -160,8 +164,12 @@ fn spawn(name: &str, stage: impl FnOnce() + Send + 'static) -> Result<()> {
 
 // A stage that cannot send has lost its receiver: the run is over, and the stage ends.
 
-fn read_and_tokenize<D>(documents: D, encoder: &Encoder, options: &EncodeOptions, chunks: &SyncSender<Result<Chunk>>)
-where
+fn read_and_tokenize<D>(
+    documents: D,
+    encoder: &Encoder,
+    options: &EncodeOptions,
+    chunks: &SyncSender<Result<Chunk>>,
+) where
     D: IntoIterator<Item = Result<Document>>,
 {
     let mut documents = documents.into_iter();

@@ -68,8 +68,11 @@ mod tests {
 
     /// Weights from a small set, so that ties are common.
     fn rows() -> impl Strategy<Value = Vec<(u32, f32)>> {
-        prop::collection::btree_map(0u32..50, 1u8..6, 0..40)
-            .prop_map(|row| row.into_iter().map(|(id, w)| (id, f32::from(w) / 4.0)).collect())
+        prop::collection::btree_map(0u32..50, 1u8..6, 0..40).prop_map(|row| {
+            row.into_iter()
+                .map(|(id, w)| (id, f32::from(w) / 4.0))
+                .collect()
+        })
     }
 
     fn naive(row: &[(u32, f32)], pruning: &Pruning) -> Vec<(u32, f32)> {

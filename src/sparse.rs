@@ -65,7 +65,9 @@ impl SparseRows {
         let start = self.indices.len();
         for (index, value) in entries {
             assert!(
-                self.indices[start..].last().is_none_or(|&last| last < index),
+                self.indices[start..]
+                    .last()
+                    .is_none_or(|&last| last < index),
                 "vocabulary ids of a sparse row must ascend. This is a bug"
             );
             assert!(
@@ -139,7 +141,10 @@ impl SparseRows {
 impl<'a> SparseRow<'a> {
     /// The pairs (vocabulary id, weight), ids ascending.
     pub fn entries(self) -> impl ExactSizeIterator<Item = (u32, f32)> + 'a {
-        self.indices.iter().copied().zip(self.values.iter().copied())
+        self.indices
+            .iter()
+            .copied()
+            .zip(self.values.iter().copied())
     }
 
     /// The weight of vocabulary id `index`, 0 where the row has none.

@@ -86,7 +86,9 @@ impl Tokenizer {
         };
         // Presets for training batches: lexpeak packs without padding, and cuts by itself.
         inner.with_padding(None);
-        inner.with_truncation(None).map_err(|e| unusable(&path, e))?;
+        inner
+            .with_truncation(None)
+            .map_err(|e| unusable(&path, e))?;
 
         let mut special_ids: Vec<u32> = inner
             .get_added_tokens_decoder()
@@ -109,12 +111,20 @@ impl Tokenizer {
     }
 
     fn check_vocabulary(&self, vocab_size: usize) -> Result<()> {
-        let largest = self.inner.get_vocab(true).values().copied().max().unwrap_or(0);
+        let largest = self
+            .inner
+            .get_vocab(true)
+            .values()
+            .copied()
+            .max()
+            .unwrap_or(0);
         let tokens = largest as usize + 1;
         if tokens > vocab_size || vocab_size - tokens > MOST_PADDED_ROWS {
             return Err(Error::model(
                 &self.path,
-                format!("the tokeniser has ids up to {largest}, the model a vocabulary of {vocab_size}"),
+                format!(
+                    "the tokeniser has ids up to {largest}, the model a vocabulary of {vocab_size}"
+                ),
                 "tokeniser and weights are of different models: fetch both again",
             ));
         }
@@ -153,9 +163,9 @@ impl Tokenizer {
 
     /// The number of tokens added to every text.
     pub(crate) fn added_tokens(&self) -> usize {
-        self.inner
-            .get_post_processor()
-            .map_or(0, |processor| tokenizers::PostProcessor::added_tokens(processor, false))
+        self.inner.get_post_processor().map_or(0, |processor| {
+            tokenizers::PostProcessor::added_tokens(processor, false)
+        })
     }
 
     /// Ids of the special tokens, ascending.
@@ -176,7 +186,12 @@ impl TokenSequence {
         if excess == 0 {
             return;
         }
-        let suffix = self.special.iter().rev().take_while(|&&special| special).count();
+        let suffix = self
+            .special
+            .iter()
+            .rev()
+            .take_while(|&&special| special)
+            .count();
         let cut_end = self.ids.len() - suffix;
         let cut = cut_end.saturating_sub(excess)..cut_end;
         self.ids.drain(cut.clone());
@@ -269,7 +284,9 @@ fn word_piece(folder: &Path, vocab_path: &Path, config: &TokenizerConfig) -> Res
         .filter(|token| tokenizer.token_to_id(token).is_some())
         .map(|token| AddedToken::from(token, true))
         .collect();
-    tokenizer.add_special_tokens(present).map_err(|e| unusable(vocab_path, e))?;
+    tokenizer
+        .add_special_tokens(present)
+        .map_err(|e| unusable(vocab_path, e))?;
     Ok(tokenizer)
 }
 

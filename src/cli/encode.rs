@@ -46,7 +46,9 @@ impl Encode {
         let documents = self.documents()?;
         let encoder = Arc::new(self.engine.encoder(&self.model)?);
         let tokens = self.tokens.then(|| vocabulary(&encoder));
-        let mut writer = self.format.writer(OutputTarget::create(&self.output)?, tokens);
+        let mut writer = self
+            .format
+            .writer(OutputTarget::create(&self.output)?, tokens);
 
         let stop = stop_on_signals().expect("these signals can be handled. This is a bug");
         let bar = progress_bar();
@@ -69,7 +71,10 @@ impl Encode {
                 if let Some(partial) = writer.keep_partial()
                     && error.category() != Category::BrokenPipe
                 {
-                    eprintln!("lexpeak: the rows finished so far are kept in {}", partial.display());
+                    eprintln!(
+                        "lexpeak: the rows finished so far are kept in {}",
+                        partial.display()
+                    );
                 }
                 Err(error)
             }
@@ -78,16 +83,22 @@ impl Encode {
 
     fn documents(&self) -> Result<DocumentReader<Box<dyn io::BufRead + Send>>> {
         if self.input == Path::new("-") {
-            Ok(DocumentReader::stdin(self.input_format.unwrap_or(InputFormat::Jsonl)))
+            Ok(DocumentReader::stdin(
+                self.input_format.unwrap_or(InputFormat::Jsonl),
+            ))
         } else {
-            let format = self.input_format.unwrap_or_else(|| InputFormat::for_path(&self.input));
+            let format = self
+                .input_format
+                .unwrap_or_else(|| InputFormat::for_path(&self.input));
             DocumentReader::open(&self.input, format)
         }
     }
 }
 
 fn vocabulary(encoder: &Encoder) -> Vec<String> {
-    (0..encoder.spec().vocab_size as u32).map(|id| encoder.token(id)).collect()
+    (0..encoder.spec().vocab_size as u32)
+        .map(|id| encoder.token(id))
+        .collect()
 }
 
 /// A flag that becomes true at the first Ctrl-C (or request to terminate); the second one ends the
@@ -103,7 +114,10 @@ fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
     }
     // A file that reaches the limit on its size then fails with an error instead of killing the process.
     #[cfg(unix)]
-    flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+    flag::register(
+        signal_hook::consts::SIGXFSZ,
+        Arc::new(AtomicBool::new(false)),
+    )?;
     Ok(stop)
 }
 
@@ -133,7 +147,10 @@ fn line(summary: &Summary) -> String {
 fn report(summary: &Summary, encoder: &Encoder) {
     eprintln!("{}; engine {}", line(summary), encoder.description());
     if summary.truncated > 0 {
-        eprintln!("{} documents were longer than the model takes and lost their end", summary.truncated);
+        eprintln!(
+            "{} documents were longer than the model takes and lost their end",
+            summary.truncated
+        );
     }
     if summary.empty > 0 {
         eprintln!("{} documents have an empty row", summary.empty);

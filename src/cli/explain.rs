@@ -31,10 +31,26 @@ impl Explain {
 }
 
 fn table(terms: &[Term]) -> String {
-    let width = terms.iter().map(|term| term.token.chars().count()).max().unwrap_or(0).max(4);
+    let width = terms
+        .iter()
+        .map(|term| term.token.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(4);
     let mut table = format!("{:>8}  {:width$}  {:>6}  from\n", "weight", "term", "id");
-    for Term { id, token, weight, position, source, .. } in terms {
-        let _ = writeln!(table, "{weight:>8.4}  {token:width$}  {id:>6}  {source} (position {position})");
+    for Term {
+        id,
+        token,
+        weight,
+        position,
+        source,
+        ..
+    } in terms
+    {
+        let _ = writeln!(
+            table,
+            "{weight:>8.4}  {token:width$}  {id:>6}  {source} (position {position})"
+        );
     }
     table
 }

@@ -50,7 +50,9 @@ impl EngineArgs {
     }
 
     pub(crate) fn encoder(&self, model: &Path) -> Result<Encoder> {
-        let mut builder = Encoder::builder(model).device(self.device).dtype(self.dtype);
+        let mut builder = Encoder::builder(model)
+            .device(self.device)
+            .dtype(self.dtype);
         if let Some(threads) = self.threads {
             builder = builder.threads(threads);
         }

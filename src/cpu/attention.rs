@@ -26,10 +26,18 @@ struct Task<'a> {
 /// `context[t] = softmax(q[t]·Kᵀ / √D)·V` for every token, head by head.
 ///
 /// `qkv` is `[T, 3H]`: a token's queries, keys and values of all heads side by side. `context` is `[T, H]`.
-pub(super) fn attention(context: &mut [f32], qkv: &[f32], cu_seqlens: &[u32], hidden_size: usize, num_heads: usize) {
+pub(super) fn attention(
+    context: &mut [f32],
+    qkv: &[f32],
+    cu_seqlens: &[u32],
+    hidden_size: usize,
+    num_heads: usize,
+) {
     tasks(context, cu_seqlens, hidden_size)
         .into_par_iter()
-        .for_each_init(Vec::new, |scores, task| attend(task, scores, qkv, hidden_size, num_heads));
+        .for_each_init(Vec::new, |scores, task| {
+            attend(task, scores, qkv, hidden_size, num_heads)
+        });
 }
 
 fn tasks<'a>(context: &'a mut [f32], cu_seqlens: &[u32], hidden_size: usize) -> Vec<Task<'a>> {
@@ -51,7 +59,13 @@ fn tasks<'a>(context: &'a mut [f32], cu_seqlens: &[u32], hidden_size: usize) -> 
     tasks
 }
 
-fn attend(task: Task<'_>, scores: &mut Vec<f32>, qkv: &[f32], hidden_size: usize, num_heads: usize) {
+fn attend(
+    task: Task<'_>,
+    scores: &mut Vec<f32>,
+    qkv: &[f32],
+    hidden_size: usize,
+    num_heads: usize,
+) {
     let head_size = hidden_size / num_heads;
     let stride = 3 * hidden_size;
     let rows = task.context.len() / hidden_size;
@@ -62,14 +76,26 @@ fn attend(task: Task<'_>, scores: &mut Vec<f32>, qkv: &[f32], hidden_size: usize
     for head in 0..num_heads {
         let column = head * head_size;
         let part = |row: usize, count: usize, which: usize| {
-            Matrix::new(&qkv[row * stride + which * hidden_size + column..], count, head_size, stride)
+            Matrix::new(
+                &qkv[row * stride + which * hidden_size + column..],
+                count,
+                head_size,
+                stride,
+            )
         };
         let queries = part(task.query, rows, 0); // [rows, D]
         let keys = part(task.document, tokens, 1); // [tokens, D]
         let values = part(task.document, tokens, 2); // [tokens, D]
 
         let out = MatrixMut::new(scores, rows, tokens, tokens);
-        multiply(out, Write::Overwrite, scale, queries, keys.transposed(), Threads::One);
+        multiply(
+            out,
+            Write::Overwrite,
+            scale,
+            queries,
+            keys.transposed(),
+            Threads::One,
+        );
         vectorized(|| {
             for row in scores.chunks_exact_mut(tokens) {
                 softmax(row);

@@ -44,7 +44,9 @@ pub(super) fn ln_1p(x: f32) -> f32 {
     // What rounding took from 1 + x, to first order in the result.
     let lost = (x - (u - 1.0)) / u;
     // u = 2^n * m with m in [sqrt(1/2), sqrt(2)).
-    let shifted = u.to_bits().wrapping_sub(std::f32::consts::FRAC_1_SQRT_2.to_bits());
+    let shifted = u
+        .to_bits()
+        .wrapping_sub(std::f32::consts::FRAC_1_SQRT_2.to_bits());
     let n = (shifted as i32 >> 23) as f32;
     let m = f32::from_bits(
         (shifted & 0x007f_ffff).wrapping_add(std::f32::consts::FRAC_1_SQRT_2.to_bits()),
@@ -84,7 +86,12 @@ mod tests {
     use super::*;
 
     /// Largest `|actual - expected| / scale` over a walk from `from` to `to`.
-    fn worst(from: f32, to: f32, actual: impl Fn(f32) -> f32, expected: impl Fn(f64) -> (f64, f64)) -> f64 {
+    fn worst(
+        from: f32,
+        to: f32,
+        actual: impl Fn(f32) -> f32,
+        expected: impl Fn(f64) -> (f64, f64),
+    ) -> f64 {
         const STEPS: i32 = 400_000;
         (0..=STEPS)
             .map(|i| {
@@ -92,7 +99,10 @@ mod tests {
                 let (value, scale) = expected(f64::from(x));
                 (f64::from(actual(x)) - value).abs() / scale
             })
-            .fold(0.0, |worst: f64, error| if error <= worst { worst } else { error })
+            .fold(
+                0.0,
+                |worst: f64, error| if error <= worst { worst } else { error },
+            )
     }
 
     #[test]
@@ -107,7 +117,10 @@ mod tests {
     fn ln_1p_is_within_three_units_in_the_last_place() {
         for (from, to) in [(0.0, 1e-3), (0.0, 1.0), (0.0, 100.0), (0.0, 1e30)] {
             let error = worst(from, to, ln_1p, |x| (x.ln_1p(), x.ln_1p().max(1e-30)));
-            assert!(error <= 3.0 * f64::from(f32::EPSILON), "{from}..{to}: {error:e}");
+            assert!(
+                error <= 3.0 * f64::from(f32::EPSILON),
+                "{from}..{to}: {error:e}"
+            );
         }
         assert_eq!(ln_1p(0.0), 0.0);
     }

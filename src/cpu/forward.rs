@@ -39,7 +39,12 @@ pub(super) fn forward<'a>(
     spec: &ModelSpec,
 ) -> &'a mut [f32] {
     activations.resize(batch.tokens(), spec);
-    let Activations { hidden, qkv, context, ffn } = activations;
+    let Activations {
+        hidden,
+        qkv,
+        context,
+        ffn,
+    } = activations;
     let (h, eps) = (spec.hidden_size, spec.layer_norm_eps);
 
     embed(hidden, batch, &weights.embeddings, eps); // [T, H]
@@ -49,7 +54,12 @@ pub(super) fn forward<'a>(
         linear_into(qkv, 3 * h, 2 * h, hidden, &layer.value);
         attention(context, qkv, batch.cu_seqlens(), h, spec.num_heads); // [T, H]
         add_linear_without_bias(hidden, context, &layer.attention_output); // [T, H]
-        add_bias_layer_norm(hidden, &layer.attention_output.bias, &layer.attention_norm, eps);
+        add_bias_layer_norm(
+            hidden,
+            &layer.attention_output.bias,
+            &layer.attention_norm,
+            eps,
+        );
 
         linear_without_bias(ffn, hidden, &layer.ffn_up); // [T, I]
         add_bias_gelu(ffn, &layer.ffn_up.bias);

@@ -14,7 +14,13 @@ const ROWS: usize = 16;
 
 /// `out[:, column..][..N] = x · weightᵀ + bias`; `x` is `[T, K]`, the weight `[N, K]`, `out` rows are
 /// `out_stride` wide.
-pub(super) fn linear_into(out: &mut [f32], out_stride: usize, column: usize, x: &[f32], layer: &Linear<Floats>) {
+pub(super) fn linear_into(
+    out: &mut [f32],
+    out_stride: usize,
+    column: usize,
+    x: &[f32],
+    layer: &Linear<Floats>,
+) {
     let outputs = layer.bias.len();
     // The product is added to the bias: a pass over the output less than adding the bias to it.
     out.par_chunks_mut(ROWS * out_stride).for_each(|rows| {

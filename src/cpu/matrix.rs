@@ -76,7 +76,11 @@ impl<'a> MatrixMut<'a> {
 }
 
 fn check_extent(length: usize, rows: usize, columns: usize, row_stride: usize) {
-    let needed = if rows == 0 { 0 } else { (rows - 1) * row_stride + columns };
+    let needed = if rows == 0 {
+        0
+    } else {
+        (rows - 1) * row_stride + columns
+    };
     assert!(
         needed <= length && columns <= row_stride,
         "a {rows} x {columns} matrix with rows {row_stride} apart does not fit {length} elements. This is a bug"
@@ -139,12 +143,20 @@ mod tests {
 
     /// Small integers: every product and sum is exact, so one wrong index shows.
     fn integers(length: usize, seed: usize) -> Vec<f32> {
-        (0..length).map(|i| ((i * 7 + seed * 3) % 11) as f32 - 5.0).collect()
+        (0..length)
+            .map(|i| ((i * 7 + seed * 3) % 11) as f32 - 5.0)
+            .collect()
     }
 
     #[test]
     fn products_are_exact_on_small_integers_with_strides_and_transposes() {
-        for (rows, columns, inner) in [(1, 1, 1), (3, 5, 7), (65, 33, 64), (128, 130, 20), (1, 512, 128)] {
+        for (rows, columns, inner) in [
+            (1, 1, 1),
+            (3, 5, 7),
+            (65, 33, 64),
+            (128, 130, 20),
+            (1, 512, 128),
+        ] {
             let (left_stride, right_stride, out_stride) = (inner + 3, inner + 1, columns + 2);
             let left = integers(rows * left_stride, 1);
             let right = integers(columns * right_stride, 2);
@@ -165,11 +177,17 @@ mod tests {
                         let mut expected = before[at];
                         if column < columns {
                             let dot: f32 = (0..inner)
-                                .map(|k| left[row * left_stride + k] * right[column * right_stride + k])
+                                .map(|k| {
+                                    left[row * left_stride + k] * right[column * right_stride + k]
+                                })
                                 .sum();
-                            expected = 2.0 * dot + if write == Write::Add { before[at] } else { 0.0 };
+                            expected =
+                                2.0 * dot + if write == Write::Add { before[at] } else { 0.0 };
                         }
-                        assert_eq!(actual, expected, "{rows}x{columns}x{inner} {write:?} at {row},{column}");
+                        assert_eq!(
+                            actual, expected,
+                            "{rows}x{columns}x{inner} {write:?} at {row},{column}"
+                        );
                     }
                 }
             }

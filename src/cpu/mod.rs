@@ -62,7 +62,8 @@ impl Engine for CpuEngine {
         if batch.pooled().len() < batch.tokens() {
             self.pooled.clear();
             for &row in batch.pooled() {
-                self.pooled.extend_from_slice(&hidden[row as usize * h..][..h]);
+                self.pooled
+                    .extend_from_slice(&hidden[row as usize * h..][..h]);
             }
             hidden = &self.pooled; // [P, H]
         }
@@ -75,7 +76,10 @@ impl Engine for CpuEngine {
 
         let projection = Projection {
             hidden: &self.transformed,
-            decoder: head.decoder.as_ref().unwrap_or(&self.weights.embeddings.words),
+            decoder: head
+                .decoder
+                .as_ref()
+                .unwrap_or(&self.weights.embeddings.words),
             bias: &head.bias,
         };
         let mut encoded = splade_head(projection, self.spec.head, batch.cu_pooled(), want)?;

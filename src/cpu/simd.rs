@@ -53,7 +53,11 @@ pub(super) fn max(values: &[f32]) -> f32 {
             *lane = larger(*lane, x);
         }
     }
-    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, larger)
+    lanes
+        .iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::NEG_INFINITY, larger)
 }
 
 /// The larger of two numbers, in one instruction: `f32::max` takes three to treat NaN its way.

@@ -50,7 +50,12 @@ struct Scratch {
 
 /// One sparse row a document. `cu_pooled` `[S + 1]` bounds the documents' rows of `hidden`; wanted
 /// positions count the pooled rows of a document from 0.
-pub(super) fn splade_head(projection: Projection<'_>, head: SpladeHead, cu_pooled: &[u32], want: Want) -> Result<Encoded> {
+pub(super) fn splade_head(
+    projection: Projection<'_>,
+    head: SpladeHead,
+    cu_pooled: &[u32],
+    want: Want,
+) -> Result<Encoded> {
     let vocab_size = projection.bias.len();
     let starts: Vec<usize> = (0..vocab_size).step_by(PANEL).collect();
     let panels: Vec<PanelRows> = starts
@@ -71,7 +76,11 @@ fn panel_rows(
     cu_pooled: &[u32],
     want: Want,
 ) -> Result<PanelRows> {
-    let Projection { hidden, decoder, bias } = projection;
+    let Projection {
+        hidden,
+        decoder,
+        bias,
+    } = projection;
     let hidden_size = decoder.len() / bias.len();
     let rows = hidden.len() / hidden_size;
     let width = columns.len();
@@ -97,14 +106,26 @@ fn panel_rows(
                     MatrixMut::new(&mut scratch.logits, block.len(), width, width),
                     Write::Overwrite,
                     1.0,
-                    Matrix::new(&hidden[block.start * hidden_size..], block.len(), hidden_size, hidden_size),
+                    Matrix::new(
+                        &hidden[block.start * hidden_size..],
+                        block.len(),
+                        hidden_size,
+                        hidden_size,
+                    ),
                     Matrix::new(weights, width, hidden_size, hidden_size).transposed(),
                     Threads::One,
                 );
             }
             let end = document.end.min(block.end);
             let logits = (row - block.start) * width..(end - block.start) * width;
-            pool(scratch, logits, (row - document.start) as u32, bias, head, want);
+            pool(
+                scratch,
+                logits,
+                (row - document.start) as u32,
+                bias,
+                head,
+                want,
+            );
             row = end;
         }
         emit(&mut panel, scratch, columns.start as u32, bias, head, want)?;
@@ -128,14 +149,28 @@ fn start_pooling(scratch: &mut Scratch, width: usize, pooling: Pooling, want: Wa
 }
 
 /// Takes some rows of logits into the running pool of their document.
-fn pool(scratch: &mut Scratch, logits: Range<usize>, first_position: u32, bias: &[f32], head: SpladeHead, want: Want) {
-    let Scratch { logits: block, pooled, largest, positions } = scratch;
+fn pool(
+    scratch: &mut Scratch,
+    logits: Range<usize>,
+    first_position: u32,
+    bias: &[f32],
+    head: SpladeHead,
+    want: Want,
+) {
+    let Scratch {
+        logits: block,
+        pooled,
+        largest,
+        positions,
+    } = scratch;
     let rows = &block[logits];
     vectorized(|| {
         match (head.pooling, head.activation) {
             (Pooling::Max, _) => pool_max(pooled, rows),
             (Pooling::Sum, Activation::Relu) => pool_sum(pooled, rows, bias, ln_1p),
-            (Pooling::Sum, Activation::Log1pRelu) => pool_sum(pooled, rows, bias, |z| ln_1p(ln_1p(z))),
+            (Pooling::Sum, Activation::Log1pRelu) => {
+                pool_sum(pooled, rows, bias, |z| ln_1p(ln_1p(z)))
+            }
         }
         if want.positions {
             pool_positions(largest, positions, rows, first_position);
@@ -182,7 +217,14 @@ fn pool_positions(largest: &mut [f32], positions: &mut [u32], rows: &[f32], firs
 }
 
 /// Ends a document: its weights > 0 in this panel.
-fn emit(panel: &mut PanelRows, scratch: &Scratch, first_id: u32, bias: &[f32], head: SpladeHead, want: Want) -> Result<()> {
+fn emit(
+    panel: &mut PanelRows,
+    scratch: &Scratch,
+    first_id: u32,
+    bias: &[f32],
+    head: SpladeHead,
+    want: Want,
+) -> Result<()> {
     for (column, (&pooled, &bias)) in scratch.pooled.iter().zip(bias).enumerate() {
         let value = match head.pooling {
             Pooling::Max => activate(pooled + bias, head.activation),
@@ -237,7 +279,11 @@ fn join(panels: &[PanelRows], documents: usize) -> Encoded {
     for document in 0..documents {
         let parts = || {
             panels.iter().map(move |panel| {
-                let start = if document == 0 { 0 } else { panel.ends[document - 1] };
+                let start = if document == 0 {
+                    0
+                } else {
+                    panel.ends[document - 1]
+                };
                 (panel, start..panel.ends[document])
             })
         };

@@ -50,11 +50,6 @@ pub(crate) struct StoredTensor {
 }
 
 impl StoredTensor {
-    /// Number of elements.
-    pub(crate) fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
-
     fn raw(&self) -> &[u8] {
         &self.file[self.bytes.clone()]
     }
@@ -86,10 +81,7 @@ impl StoredTensor {
             None => Ok(floats),
             Some(at) => Err(Error::model(
                 self.file.path(),
-                format!(
-                    "tensor {} holds {} at element {at}",
-                    self.name, floats[at]
-                ),
+                format!("tensor {} holds {} at element {at}", self.name, floats[at]),
                 "the file is damaged or its training diverged: get another copy of the model",
             )),
         }
@@ -111,9 +103,16 @@ enum Storage {
 }
 
 impl Floats {
-    fn convert<const WIDTH: usize>(raw: &[u8], convert: impl Fn([u8; WIDTH]) -> f32 + Sync) -> Self {
+    fn convert<const WIDTH: usize>(
+        raw: &[u8],
+        convert: impl Fn([u8; WIDTH]) -> f32 + Sync,
+    ) -> Self {
         let (chunks, _) = raw.as_chunks::<WIDTH>();
-        chunks.par_iter().map(|&bytes| convert(bytes)).collect::<Vec<_>>().into()
+        chunks
+            .par_iter()
+            .map(|&bytes| convert(bytes))
+            .collect::<Vec<_>>()
+            .into()
     }
 }
 
@@ -156,7 +155,9 @@ pub(crate) const PICKLE_INDEX: &str = "pytorch_model.bin.index.json";
 impl Checkpoint {
     /// Opens the weights of `folder`: safetensors where there are any, else PyTorch's format.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
-        let (index_name, single_name) = if has(folder, SAFETENSORS) || has(folder, SAFETENSORS_INDEX) {
+        let (index_name, single_name) = if has(folder, SAFETENSORS)
+            || has(folder, SAFETENSORS_INDEX)
+        {
             (SAFETENSORS_INDEX, SAFETENSORS)
         } else if has(folder, PICKLE) || has(folder, PICKLE_INDEX) {
             (PICKLE_INDEX, PICKLE)
@@ -164,7 +165,9 @@ impl Checkpoint {
             return Err(Error::model(
                 folder,
                 "no weights here",
-                format!("a model folder holds {SAFETENSORS} or {PICKLE} (or their shards with {SAFETENSORS_INDEX} or {PICKLE_INDEX})"),
+                format!(
+                    "a model folder holds {SAFETENSORS} or {PICKLE} (or their shards with {SAFETENSORS_INDEX} or {PICKLE_INDEX})"
+                ),
             ));
         };
         let tensors = if has(folder, single_name) {
@@ -236,10 +239,17 @@ fn read_shards(folder: &Path, index_name: &str) -> Result<Vec<StoredTensor>> {
     if tensors.len() < index.weight_map.len() {
         let present: std::collections::HashSet<&str> =
             tensors.iter().map(|tensor| tensor.name.as_str()).collect();
-        let missing = index.weight_map.keys().filter(|name| !present.contains(name.as_str())).min();
+        let missing = index
+            .weight_map
+            .keys()
+            .filter(|name| !present.contains(name.as_str()))
+            .min();
         return Err(Error::model(
             &index_path,
-            format!("tensor {} is not in its shard", missing.map_or("?", String::as_str)),
+            format!(
+                "tensor {} is not in its shard",
+                missing.map_or("?", String::as_str)
+            ),
             "index and shards are of different downloads: fetch the model again",
         ));
     }

@@ -12,8 +12,7 @@ use crate::error::{Category, Error, Result};
 
 /// Reads a JSON file that must be there.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes =
-        fs::read(path).map_err(|e| Error::io(Category::Model, path, "read the file", e))?;
+    let bytes = fs::read(path).map_err(|e| Error::io(Category::Model, path, "read the file", e))?;
     serde_json::from_slice(&bytes).map_err(|e| {
         Error::model(
             path,

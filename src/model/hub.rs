@@ -59,7 +59,9 @@ fn cached(id: &str) -> Option<PathBuf> {
             .is_some_and(|index| index.weight_map.values().all(|shard| has(shard)))
     };
     let weights = [SAFETENSORS, PICKLE].into_iter().any(has)
-        || [SAFETENSORS_INDEX, PICKLE_INDEX].into_iter().any(has_shards);
+        || [SAFETENSORS_INDEX, PICKLE_INDEX]
+            .into_iter()
+            .any(has_shards);
     // Weights are downloaded last: where they are, all the rest is.
     weights.then(|| config.parent().map(PathBuf::from))?
 }
@@ -78,14 +80,20 @@ fn download(id: &str) -> Result<PathBuf> {
              (a gated model wants HF_TOKEN in the environment)",
         )
     };
-    let token = std::env::var("HF_TOKEN").ok().filter(|token| !token.is_empty());
+    let token = std::env::var("HF_TOKEN")
+        .ok()
+        .filter(|token| !token.is_empty());
     let mut builder = ApiBuilder::from_env();
     if token.is_some() {
         builder = builder.with_token(token);
     }
     let repo = builder.build().map_err(failed)?.model(id.to_owned());
     let listing = repo.info().map_err(failed)?;
-    let files: Vec<&str> = listing.siblings.iter().map(|file| file.rfilename.as_str()).collect();
+    let files: Vec<&str> = listing
+        .siblings
+        .iter()
+        .map(|file| file.rfilename.as_str())
+        .collect();
     if !files.contains(&"config.json") {
         return Err(Error::model(
             id,
@@ -118,7 +126,12 @@ fn wanted<'a>(files: &[&'a str]) -> Vec<&'a str> {
         name == format!("{stem}{extension}")
             || (name.starts_with(&format!("{stem}-")) && name.ends_with(extension))
     };
-    let inside = || files.iter().copied().filter(|name| plain_relative_path(name).is_some());
+    let inside = || {
+        files
+            .iter()
+            .copied()
+            .filter(|name| plain_relative_path(name).is_some())
+    };
     inside()
         .filter(|name| is_description(name))
         .chain(inside().filter(|name| is_weight(name)))
@@ -134,7 +147,16 @@ mod tests {
         for id in ["naver/splade-v3", "bert-base-uncased", "a/b.c_d-e"] {
             assert!(is_hub_id(id), "{id}");
         }
-        for path in ["./model", "/model", "a/b/c", "../a", "a/", "", "models/../x", "a b/c"] {
+        for path in [
+            "./model",
+            "/model",
+            "a/b/c",
+            "../a",
+            "a/",
+            "",
+            "models/../x",
+            "a b/c",
+        ] {
             assert!(!is_hub_id(path), "{path}");
         }
     }
@@ -153,7 +175,11 @@ mod tests {
         ];
         assert_eq!(
             wanted(&files),
-            ["config.json", "1_SpladePooling/config.json", "model.safetensors"]
+            [
+                "config.json",
+                "1_SpladePooling/config.json",
+                "model.safetensors"
+            ]
         );
         let files = [
             "pytorch_model-00001-of-00002.bin",

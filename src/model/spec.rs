@@ -90,7 +90,11 @@ struct RawConfig {
 
 impl ModelSpec {
     /// Reads `config.json` of `folder`; `head` and `trained_length` come from the files beside it.
-    pub(super) fn read(folder: &Path, head: SpladeHead, trained_length: Option<usize>) -> Result<Self> {
+    pub(super) fn read(
+        folder: &Path,
+        head: SpladeHead,
+        trained_length: Option<usize>,
+    ) -> Result<Self> {
         let path = folder.join("config.json");
         let raw: RawConfig = read_json(&path)?;
         let bad = |problem: String, remedy: &str| Error::model(&path, problem, remedy);
@@ -139,7 +143,9 @@ impl ModelSpec {
         let num_heads = size(raw.num_attention_heads, "num_attention_heads")?;
         if !hidden_size.is_multiple_of(num_heads) {
             return Err(bad(
-                format!("hidden_size {hidden_size} is no multiple of num_attention_heads {num_heads}"),
+                format!(
+                    "hidden_size {hidden_size} is no multiple of num_attention_heads {num_heads}"
+                ),
                 "every head must have the same whole width",
             ));
         }
@@ -150,7 +156,7 @@ impl ModelSpec {
             ),
             Architecture::DistilBert => (0, DISTILBERT_LAYER_NORM_EPS),
         };
-        if !(layer_norm_eps >= 0.0 && layer_norm_eps < 1.0) {
+        if !(0.0..1.0).contains(&layer_norm_eps) {
             return Err(bad(
                 format!("layer_norm_eps is {layer_norm_eps}"),
                 "it must lie between 0 and 1",

@@ -63,13 +63,21 @@ pub(crate) struct LayerNorm<T> {
 
 impl<T> ModelWeights<T> {
     /// The same weights, each tensor put into another form by `convert`.
-    pub(crate) fn try_map<U>(&self, mut convert: impl FnMut(&T) -> Result<U>) -> Result<ModelWeights<U>> {
+    pub(crate) fn try_map<U>(
+        &self,
+        mut convert: impl FnMut(&T) -> Result<U>,
+    ) -> Result<ModelWeights<U>> {
         let convert = &mut convert;
         Ok(ModelWeights {
             embeddings: Embeddings {
                 words: convert(&self.embeddings.words)?,
                 positions: convert(&self.embeddings.positions)?,
-                token_types: self.embeddings.token_types.as_ref().map(&mut *convert).transpose()?,
+                token_types: self
+                    .embeddings
+                    .token_types
+                    .as_ref()
+                    .map(&mut *convert)
+                    .transpose()?,
                 norm: self.embeddings.norm.try_map(convert)?,
             },
             layers: self
@@ -280,7 +288,11 @@ impl Finder<'_> {
         }
         let class = self.spec.architecture.class_name();
         let head_prefix = format!("{}.", self.names.transform);
-        let remedy = if self.checkpoint.names().any(|name| name.starts_with(&head_prefix)) {
+        let remedy = if self
+            .checkpoint
+            .names()
+            .any(|name| name.starts_with(&head_prefix))
+        {
             format!("the file does not hold a whole {class}: fetch it again")
         } else {
             format!("a SPLADE model needs its masked-language-model head: save it as {class}")

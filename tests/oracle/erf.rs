@@ -57,6 +57,10 @@ fn erfc_has_its_tabulated_values() {
     ] {
         let error = (erfc(x) - expected).abs();
         // 1 - series(x) is exact to the last bit of 1, not of the result.
-        assert!(error <= 1e-15 + 1e-13 * expected, "erfc({x}) is {}, not {expected}", erfc(x));
+        assert!(
+            error <= 1e-15 + 1e-13 * expected,
+            "erfc({x}) is {}, not {expected}",
+            erfc(x)
+        );
     }
 }

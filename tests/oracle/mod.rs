@@ -96,7 +96,9 @@ impl Model {
         x = self.norm(names.embedding_norm, &x);
         for layer in 0..self.layers {
             let name = |part: &str| format!("{}.{layer}.{part}", names.layers);
-            let [q, k, v] = names.query_key_value.map(|part| self.linear(&name(part), &x));
+            let [q, k, v] = names
+                .query_key_value
+                .map(|part| self.linear(&name(part), &x));
             let head_dim = q.len() / ids.len() / self.heads;
             let mixed = ops::attention(&q, &k, &v, self.heads, head_dim);
             let mixed = self.linear(&name(names.attention_out), &mixed);
@@ -114,9 +116,15 @@ impl Model {
         let pooled = ops::gelu(&self.linear(names.transform, &pooled));
         let pooled = self.norm(names.transform_norm, &pooled);
         // A tied decoder is the embedding, and is absent under its own name.
-        let decoder = self.weights.get(names.decoder).unwrap_or_else(|| self.tensor(names.words));
+        let decoder = self
+            .weights
+            .get(names.decoder)
+            .unwrap_or_else(|| self.tensor(names.words));
         // A tied bias has two names too; where both are present, the decoder's own is the one in use.
-        let bias = self.weights.get(names.decoder_bias).unwrap_or_else(|| self.tensor(names.tied_bias));
+        let bias = self
+            .weights
+            .get(names.decoder_bias)
+            .unwrap_or_else(|| self.tensor(names.tied_bias));
         ops::splade_head(&pooled, decoder, &bias.data, self.pooling, self.activation)
     }
 
@@ -132,7 +140,9 @@ impl Model {
     }
 
     fn tensor(&self, name: &str) -> &Tensor {
-        self.weights.get(name).unwrap_or_else(|| panic!("the oracle has no tensor {name}"))
+        self.weights
+            .get(name)
+            .unwrap_or_else(|| panic!("the oracle has no tensor {name}"))
     }
 }
 
@@ -165,7 +175,11 @@ impl Family {
                 token_types: Some("bert.embeddings.token_type_embeddings.weight"),
                 embedding_norm: "bert.embeddings.LayerNorm",
                 layers: "bert.encoder.layer",
-                query_key_value: ["attention.self.query", "attention.self.key", "attention.self.value"],
+                query_key_value: [
+                    "attention.self.query",
+                    "attention.self.key",
+                    "attention.self.value",
+                ],
                 attention_out: "attention.output.dense",
                 attention_norm: "attention.output.LayerNorm",
                 ffn_in: "intermediate.dense",

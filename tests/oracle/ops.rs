@@ -4,7 +4,12 @@ use super::erf::erfc;
 use super::{Activation, Pooling, Row, Tensor};
 
 /// Word vector + position vector + (BERT) the vector of token type 0, for the tokens of one text.
-pub fn embed(ids: &[u32], words: &Tensor, positions: &Tensor, token_types: Option<&Tensor>) -> Vec<f64> {
+pub fn embed(
+    ids: &[u32],
+    words: &Tensor,
+    positions: &Tensor,
+    token_types: Option<&Tensor>,
+) -> Vec<f64> {
     let mut x = Vec::new();
     for (position, &id) in ids.iter().enumerate() {
         for h in 0..words.columns() {
@@ -87,12 +92,21 @@ pub fn softmax(scores: &[f64]) -> Vec<f64> {
 }
 
 /// The vocabulary projection, its activation, and the max or sum over the tokens in `x`.
-pub fn splade_head(x: &[f64], decoder: &Tensor, bias: &[f64], pooling: Pooling, activation: Activation) -> Row {
+pub fn splade_head(
+    x: &[f64],
+    decoder: &Tensor,
+    bias: &[f64],
+    pooling: Pooling,
+    activation: Activation,
+) -> Row {
     let vocabulary = bias.len();
     let mut weights = vec![0.0; vocabulary];
     let mut winners = vec![0; vocabulary];
     let mut heaviest = vec![0.0; vocabulary];
-    for (token, logits) in linear(x, decoder, bias).chunks_exact(vocabulary).enumerate() {
+    for (token, logits) in linear(x, decoder, bias)
+        .chunks_exact(vocabulary)
+        .enumerate()
+    {
         for (id, &logit) in logits.iter().enumerate() {
             let saturated = logit.max(0.0).ln_1p();
             let weight = match activation {

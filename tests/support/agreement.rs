@@ -1,5 +1,10 @@
 //! Comparison of sparse rows, with a report that says where and how far they differ.
 
+#![allow(
+    clippy::neg_cmp_op_on_partial_ord,
+    reason = "a negated comparison is one that fails for what is no number"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
@@ -16,7 +21,12 @@ impl Agreement {
     /// `tolerance`: how far a weight may be off. An absent weight is 0, so the supports must agree
     /// but for weights under the tolerance.
     pub fn within(tolerance: f64) -> Self {
-        Self { tolerance, rows: 0, largest: 0.0, failures: Vec::new() }
+        Self {
+            tolerance,
+            rows: 0,
+            largest: 0.0,
+            failures: Vec::new(),
+        }
     }
 
     /// Compares one row.
@@ -60,7 +70,8 @@ impl Agreement {
     /// Compares what must be the same to the last bit.
     pub fn exact<T: PartialEq + Debug>(&mut self, what: &str, found: T, expected: T) {
         if found != expected {
-            self.failures.push(format!("{what}: found {found:?}, expected {expected:?}"));
+            self.failures
+                .push(format!("{what}: found {found:?}, expected {expected:?}"));
         }
     }
 
@@ -69,15 +80,52 @@ impl Agreement {
     /// If a comparison failed, or if there was none.
     pub fn finish(self, what: &str) {
         assert!(self.rows > 0, "{what}: nothing was compared");
-        let failures = &self.failures;
-        assert!(failures.is_empty(), "{what}: {} failures\n{}", failures.len(), failures.join("\n"));
+        // One fault can fail every row: the first few tell enough.
+        let failures = self.failures.len();
+        let shown = self.failures[..failures.min(8)].join("\n");
+        assert!(
+            failures == 0,
+            "{what}: {failures} failures, among them\n{shown}"
+        );
         // Seen with `cargo test -- --nocapture`.
         let share = 100.0 * self.largest / self.tolerance;
-        println!("{what}: {} rows, largest error {:.1e}, {share:.1} % of the tolerance", self.rows, self.largest);
+        println!(
+            "{what}: {} rows, largest error {:.1e}, {share:.1} % of the tolerance",
+            self.rows, self.largest
+        );
     }
 }
 
 /// Whether `error` is beyond `largest`; what is no number is beyond all numbers.
 fn larger(error: f64, largest: f64) -> bool {
     !(error <= largest) && !largest.is_nan()
+}
+
+#[test]
+fn weights_under_the_tolerance_may_be_absent() {
+    let mut agreement = Agreement::within(1e-4);
+    agreement.row("row", &[(1, 2.0), (7, 9e-5)], &[(1, 2.00009), (3, 9e-5)]);
+    agreement.finish("it");
+}
+
+#[test]
+#[should_panic(expected = "1 of 2 weights are off, first id 3")]
+fn a_missing_weight_is_off() {
+    let mut agreement = Agreement::within(1e-4);
+    agreement.row("row", &[(1, 2.0)], &[(1, 2.0), (3, 2e-4)]);
+    agreement.finish("it");
+}
+
+#[test]
+#[should_panic(expected = "largest error NaN at id 1")]
+fn what_is_no_number_is_off() {
+    let mut agreement = Agreement::within(1e-4);
+    agreement.row("row", &[(1, f64::NAN), (2, 1.0)], &[(1, 1.0), (2, 5.0)]);
+    agreement.finish("it");
+}
+
+#[test]
+#[should_panic(expected = "nothing was compared")]
+fn a_comparison_of_nothing_fails() {
+    Agreement::within(1e-4).finish("it");
 }

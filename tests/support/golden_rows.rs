@@ -33,9 +33,12 @@ pub enum SpecialTokens {
 impl GoldenRow {
     /// All rows of a model.
     pub fn of(model: &str) -> Vec<Self> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{model}.jsonl"));
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{model}.jsonl"));
         let rows = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        rows.lines().map(|row| serde_json::from_str(row).expect("a golden row")).collect()
+        rows.lines()
+            .map(|row| serde_json::from_str(row).expect("a golden row"))
+            .collect()
     }
 
     /// The pairs (vocabulary id, weight), ids ascending.

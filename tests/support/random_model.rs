@@ -75,8 +75,9 @@ struct Catalogue {
     models: Vec<Map<String, Value>>,
 }
 
-static CATALOGUE: LazyLock<Catalogue> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../golden/models.json")).expect("models.json is a catalogue"));
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../golden/models.json")).expect("models.json is a catalogue")
+});
 
 impl RandomModel {
     /// All models of the list.
@@ -101,7 +102,10 @@ impl RandomModel {
 
     /// The words of its vocabulary, in the order of their ids.
     pub fn vocabulary(&self) -> Vec<&'static str> {
-        include_str!("../golden/vocab.txt").lines().take(self.vocab).collect()
+        include_str!("../golden/vocab.txt")
+            .lines()
+            .take(self.vocab)
+            .collect()
     }
 
     /// Its weights, as far as the original implementation knows them.
@@ -175,7 +179,10 @@ fn write_head(folder: &Path, head: &Head) {
     };
     write_json(
         &folder.join("modules.json"),
-        &json!([module(0, "", "MLMTransformer"), module(1, "1_SpladePooling", "SpladePooling")]),
+        &json!([
+            module(0, "", "MLMTransformer"),
+            module(1, "1_SpladePooling", "SpladePooling")
+        ]),
     );
     let pooling = folder.join("1_SpladePooling");
     fs::create_dir(&pooling).expect("1_SpladePooling is created");

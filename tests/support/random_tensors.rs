@@ -41,7 +41,11 @@ impl StoredType {
 
 /// All weights that the original implementation has for a model; a tied decoder is absent.
 pub fn tensors(model: &RandomModel, fills: &HashMap<String, Fill>) -> Vec<RandomTensor> {
-    let mut list = List { model, fills, tensors: Vec::new() };
+    let mut list = List {
+        model,
+        fills,
+        tensors: Vec::new(),
+    };
     match model.architecture {
         Architecture::Bert => list.bert(),
         Architecture::DistilBert => list.distilbert(),
@@ -57,11 +61,29 @@ struct List<'a> {
 
 impl List<'_> {
     fn bert(&mut self) {
-        let &RandomModel { vocab, max_positions, layers, ffn, .. } = self.model;
+        let &RandomModel {
+            vocab,
+            max_positions,
+            layers,
+            ffn,
+            ..
+        } = self.model;
         let hidden = self.model.hidden();
-        self.add("embedding", "bert.embeddings.word_embeddings.weight", &[vocab, hidden]);
-        self.add("embedding", "bert.embeddings.position_embeddings.weight", &[max_positions, hidden]);
-        self.add("embedding", "bert.embeddings.token_type_embeddings.weight", &[2, hidden]);
+        self.add(
+            "embedding",
+            "bert.embeddings.word_embeddings.weight",
+            &[vocab, hidden],
+        );
+        self.add(
+            "embedding",
+            "bert.embeddings.position_embeddings.weight",
+            &[max_positions, hidden],
+        );
+        self.add(
+            "embedding",
+            "bert.embeddings.token_type_embeddings.weight",
+            &[2, hidden],
+        );
         self.norm("bert.embeddings.LayerNorm");
         for layer in 0..layers {
             let name = |part: &str| format!("bert.encoder.layer.{layer}.{part}");
@@ -84,10 +106,24 @@ impl List<'_> {
     }
 
     fn distilbert(&mut self) {
-        let &RandomModel { vocab, max_positions, layers, ffn, .. } = self.model;
+        let &RandomModel {
+            vocab,
+            max_positions,
+            layers,
+            ffn,
+            ..
+        } = self.model;
         let hidden = self.model.hidden();
-        self.add("embedding", "distilbert.embeddings.word_embeddings.weight", &[vocab, hidden]);
-        self.add("embedding", "distilbert.embeddings.position_embeddings.weight", &[max_positions, hidden]);
+        self.add(
+            "embedding",
+            "distilbert.embeddings.word_embeddings.weight",
+            &[vocab, hidden],
+        );
+        self.add(
+            "embedding",
+            "distilbert.embeddings.position_embeddings.weight",
+            &[max_positions, hidden],
+        );
         self.norm("distilbert.embeddings.LayerNorm");
         for layer in 0..layers {
             let name = |part: &str| format!("distilbert.transformer.layer.{layer}.{part}");
@@ -110,13 +146,21 @@ impl List<'_> {
     }
 
     fn norm(&mut self, name: &str) {
-        self.add("norm_weight", &format!("{name}.weight"), &[self.model.hidden()]);
+        self.add(
+            "norm_weight",
+            &format!("{name}.weight"),
+            &[self.model.hidden()],
+        );
         self.add("bias", &format!("{name}.bias"), &[self.model.hidden()]);
     }
 
     fn decoder(&mut self, weight: &str, bias: &str) {
         if self.model.separate_decoder {
-            self.add("embedding", weight, &[self.model.vocab, self.model.hidden()]);
+            self.add(
+                "embedding",
+                weight,
+                &[self.model.vocab, self.model.hidden()],
+            );
         }
         self.add("decoder_bias", bias, &[self.model.vocab]);
     }
@@ -127,7 +171,11 @@ impl List<'_> {
             .take(shape.iter().product())
             .map(|bits| self.model.stored_type.round(fill.value(bits)))
             .collect();
-        self.tensors.push(RandomTensor { name: name.to_owned(), shape: shape.to_vec(), values });
+        self.tensors.push(RandomTensor {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            values,
+        });
     }
 }
 
@@ -145,11 +193,9 @@ pub struct SplitMix64(u64);
 impl SplitMix64 {
     /// Starts from the FNV-1a hash of `name`, varied by `seed`.
     pub fn named(name: &str, seed: u64) -> Self {
-        let hash = name
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            });
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
         Self(hash ^ seed)
     }
 }

@@ -24,7 +24,11 @@ struct Stored {
 
 /// Writes the weights of `model` into `folder`.
 pub fn write(model: &RandomModel, folder: &Path) {
-    let mut tensors: Vec<Stored> = model.tensors().into_iter().map(|t| stored(t, model.stored_type)).collect();
+    let mut tensors: Vec<Stored> = model
+        .tensors()
+        .into_iter()
+        .map(|t| stored(t, model.stored_type))
+        .collect();
     if model.old_names {
         rename_as_of_old(&mut tensors);
         tensors.extend(unused(model));
@@ -40,14 +44,33 @@ pub fn write(model: &RandomModel, folder: &Path) {
 }
 
 fn stored(tensor: RandomTensor, stored_type: StoredType) -> Stored {
-    let RandomTensor { name, shape, values } = tensor;
+    let RandomTensor {
+        name,
+        shape,
+        values,
+    } = tensor;
     let values = values.into_iter();
     let (dtype, bytes) = match stored_type {
         StoredType::F32 => (Dtype::F32, values.flat_map(f32::to_le_bytes).collect()),
-        StoredType::F16 => (Dtype::F16, values.flat_map(|v| f16::from_f32(v).to_le_bytes()).collect()),
-        StoredType::BF16 => (Dtype::BF16, values.flat_map(|v| bf16::from_f32(v).to_le_bytes()).collect()),
+        StoredType::F16 => (
+            Dtype::F16,
+            values
+                .flat_map(|v| f16::from_f32(v).to_le_bytes())
+                .collect(),
+        ),
+        StoredType::BF16 => (
+            Dtype::BF16,
+            values
+                .flat_map(|v| bf16::from_f32(v).to_le_bytes())
+                .collect(),
+        ),
     };
-    Stored { name, dtype, shape, bytes }
+    Stored {
+        name,
+        dtype,
+        shape,
+        bytes,
+    }
 }
 
 fn rename_as_of_old(tensors: &mut [Stored]) {
@@ -63,7 +86,14 @@ fn rename_as_of_old(tensors: &mut [Stored]) {
 fn unused(model: &RandomModel) -> Vec<Stored> {
     let zeros = |name: &str, shape: [usize; 2]| {
         let values = vec![0.0; shape.iter().product()];
-        stored(RandomTensor { name: name.to_owned(), shape: shape.to_vec(), values }, model.stored_type)
+        stored(
+            RandomTensor {
+                name: name.to_owned(),
+                shape: shape.to_vec(),
+                values,
+            },
+            model.stored_type,
+        )
     };
     vec![
         zeros("bert.pooler.dense.weight", [model.hidden(), model.hidden()]),
@@ -78,7 +108,9 @@ fn position_ids(model: &RandomModel) -> Stored {
         name: "bert.embeddings.position_ids".to_owned(),
         dtype: Dtype::I64,
         shape: vec![1, model.max_positions],
-        bytes: (0..model.max_positions as i64).flat_map(i64::to_le_bytes).collect(),
+        bytes: (0..model.max_positions as i64)
+            .flat_map(i64::to_le_bytes)
+            .collect(),
     }
 }
 
@@ -87,7 +119,8 @@ fn write_safetensors(path: &Path, tensors: &[Stored]) {
         let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes);
         (&tensor.name, view.expect("the bytes fit the shape"))
     });
-    safetensors::serialize_to_file(views, None, path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    safetensors::serialize_to_file(views, None, path)
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }
 
 fn write_shards(folder: &Path, tensors: &[Stored]) {
@@ -114,14 +147,17 @@ fn write_bin(model: &RandomModel, path: &Path, tensors: &[Stored]) {
         let path = golden.join(format!("{}.{ending}", model.name));
         fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
     };
-    let storages: Vec<String> = serde_json::from_slice(&kept("storages.json")).expect("a list of tensor names");
+    let storages: Vec<String> =
+        serde_json::from_slice(&kept("storages.json")).expect("a list of tensor names");
 
     let mut archive = ZipWriter::new(File::create(path).expect("pytorch_model.bin is created"));
     let mut entry = |name: &str, bytes: &[u8]| {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .with_alignment(64);
-        archive.start_file(format!("archive/{name}"), options).expect("an entry begins");
+        archive
+            .start_file(format!("archive/{name}"), options)
+            .expect("an entry begins");
         archive.write_all(bytes).expect("an entry is written");
     };
     entry("data.pkl", &kept("data.pkl"));

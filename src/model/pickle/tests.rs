@@ -199,7 +199,7 @@ fn reads_a_file_and_names_it_in_errors() {
 
 #[test]
 fn takes_later_protocols() {
-    // Framed, short texts, globals from the stack, and a memo that counts for itself: value 0 is the
+    // Framed, short texts, globals from the stack, and a memo that counts for itself: 0 is the
     // dict, 5 the tensor.
     let short = |text: &str| [&[0x8c, text.len() as u8], text.as_bytes(), b"\x94"].concat();
     let pickle = Pickle::default()
@@ -429,6 +429,10 @@ fn nesting_and_sharing_cost_no_more_than_their_bytes() {
     assert_says(&problem(b"}q\0X\x01\0\0\0wh\0s."), "holds no tensors");
 }
 
+/// All that are known, and some bytes for them to read.
+const OPERATIONS: &[u8] =
+    b"\x80\x95.(N\x88\x89JKM\x8aGX\x8c)\x85\x86\x87t]ae}suqr\x94hjc\x93RbQ\x00\x01\x02\n";
+
 proptest! {
     #[test]
     fn random_pickles_never_panic(pickle: Vec<u8>) {
@@ -439,7 +443,7 @@ proptest! {
     #[test]
     fn random_operations_never_panic(
         pickle in proptest::collection::vec(
-            proptest::sample::select(&b"\x80.(N\x88JKM\x8aG\x8c)\x85\x86\x87t]ae}suqr\x94hjc\x93RbQ\x00\x01\x02\n"[..]),
+            proptest::sample::select(OPERATIONS),
             0..60,
         )
     ) {

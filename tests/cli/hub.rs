@@ -1,0 +1,113 @@
+//! Models by their id on the hub, from a server on this machine.
+
+mod server;
+
+use std::fs;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use server::{HubServer, MODEL_ID, Refusal};
+
+use crate::sandbox::{Run, Sandbox, rows, assert_same_vectors};
+use crate::support::random_model::RandomModel;
+
+/// Encodes two texts with the model from the hub at `endpoint`.
+fn encode(sandbox: &Sandbox, endpoint: &str, token: Option<&str>) -> Run {
+    sandbox.write_documents("docs.jsonl", &["red planet", "lazy dog"]);
+    let line = format!("encode --model {MODEL_ID} --input docs.jsonl --output -");
+    let mut command = sandbox.command(&line);
+    command.env("HF_ENDPOINT", endpoint);
+    if let Some(token) = token {
+        command.env("HF_TOKEN", token);
+    }
+    Run::of(&mut command)
+}
+
+/// The run gave the rows of the model in the folder.
+#[track_caller]
+fn assert_rows(sandbox: &Sandbox, run: Run) {
+    let expected = sandbox.encode_texts("", &["red planet", "lazy dog"]);
+    assert_same_vectors(&rows(&run.succeeds().stdout), &expected);
+}
+
+/// An address where nobody listens.
+fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    format!("http://{}", listener.local_addr().expect("it has one"))
+}
+
+#[test]
+fn a_model_is_fetched_once() {
+    for name in ["bert", "bert_sharded", "bert_sum", "bert_bin"] {
+        let sandbox = Sandbox::with(&RandomModel::named(name));
+        let server = HubServer::start(sandbox.path("model"), Refusal::None);
+        assert_rows(&sandbox, encode(&sandbox, server.endpoint(), None));
+        assert!(server.requests() > 0);
+        drop(server);
+        assert_rows(&sandbox, encode(&sandbox, &nobody(), None));
+    }
+}
+
+#[test]
+fn only_what_is_needed_is_fetched() {
+    let sandbox = Sandbox::new();
+    sandbox.write("model/pytorch_model.bin", "the same weights again");
+    sandbox.write("model/README.md", "much to read");
+    let server = HubServer::start(sandbox.path("model"), Refusal::None);
+    assert_rows(&sandbox, encode(&sandbox, server.endpoint(), None));
+    let snapshot = sandbox.path("hub-cache/hub/models--tests--tiny/snapshots").join(server::COMMIT);
+    let entries = fs::read_dir(snapshot).expect("the cache has the usual layout");
+    let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt"]);
+}
+
+#[test]
+fn the_token_opens_a_private_model() {
+    let sandbox = Sandbox::new();
+    let server = HubServer::start(sandbox.path("model"), Refusal::WithoutToken("hf_secret"));
+    for token in [None, Some("hf_wrong")] {
+        let run = encode(&sandbox, server.endpoint(), token);
+        let run = run.fails(1, &["lexpeak: tests/tiny: ", "401", "HF_TOKEN"]);
+        assert!(!run.stderr.contains("hf_wrong"), "a token is nobody else's business");
+    }
+    assert_rows(&sandbox, encode(&sandbox, server.endpoint(), Some("hf_secret")));
+}
+
+#[test]
+fn an_unknown_model_is_named() {
+    let sandbox = Sandbox::new();
+    let server = HubServer::start(sandbox.path("model"), Refusal::None);
+    let mut command = sandbox.command("info --model tests/unknown");
+    let run = Run::of(command.env("HF_ENDPOINT", server.endpoint()));
+    run.fails(1, &["lexpeak: tests/unknown: not a folder here", "404", "; without network"]);
+}
+
+#[test]
+fn a_download_that_breaks_off_is_completed_by_the_next() {
+    let sandbox = Sandbox::new();
+    let server = HubServer::start(sandbox.path("model"), Refusal::HalfOf("model.safetensors"));
+    let run = encode(&sandbox, server.endpoint(), None);
+    run.fails(1, &["lexpeak: tests/tiny: ", "the hub did not give it", "; without network"]);
+    drop(server);
+    // What is there is not taken for the model.
+    encode(&sandbox, &nobody(), None).fails(1, &["lexpeak: tests/tiny: "]);
+
+    let server = HubServer::start(sandbox.path("model"), Refusal::None);
+    assert_rows(&sandbox, encode(&sandbox, server.endpoint(), None));
+}
+
+#[test]
+fn without_network_the_folder_form_is_named() {
+    let sandbox = Sandbox::new();
+    let start = Instant::now();
+    let run = encode(&sandbox, &nobody(), None).fails(
+        1,
+        &[
+            "lexpeak: tests/tiny: not a folder here, and the hub did not give it: ",
+            "; without network, copy the model's files to this machine and name their folder instead",
+        ],
+    );
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!(run.stdout, "");
+}

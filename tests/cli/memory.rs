@@ -1,0 +1,60 @@
+//! Memory does not grow with the corpus.
+
+use std::fs;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use crate::sandbox::{Run, Sandbox};
+use crate::support::random_model::RandomModel;
+use crate::support::random_tensors::SplitMix64;
+
+#[test]
+fn a_hundred_times_the_documents_take_no_more_memory() {
+    let sandbox = Sandbox::with(&RandomModel {
+        layers: 1,
+        heads: 1,
+        ffn: 32,
+        ..RandomModel::named("bert")
+    });
+    let few = peak_memory(&sandbox, 1_000);
+    let many = peak_memory(&sandbox, 100_000);
+    let growth = many as f64 / few as f64;
+    println!("peak of 1,000 documents: {few} kB, of 100,000: {many} kB");
+    assert!((0.9..=1.1).contains(&growth), "{few} kB for 1,000 documents, {many} kB for 100,000");
+}
+
+/// The most memory, in kB, that encoding so many documents of 3 to 35 words has in use at a time.
+fn peak_memory(sandbox: &Sandbox, documents: usize) -> u64 {
+    let words = ["the", "red", "planet", "mars", "fox", "dog", "rocket", "lazy", "quick"];
+    let mut numbers = SplitMix64::named("documents", 0);
+    let mut below = |limit: usize| numbers.next().expect("it never ends") as usize % limit;
+    let mut text = String::new();
+    for _ in 0..documents {
+        let length = 3 + below(33);
+        let line: Vec<&str> = (0..length).map(|_| words[below(words.len())]).collect();
+        text += &line.join(" ");
+        text.push('\n');
+    }
+    sandbox.write("docs.txt", text);
+
+    let line = "encode --model model --input docs.txt --output /dev/null";
+    let mut child = sandbox.command(line).stdout(Stdio::null()).spawn().expect("it starts");
+    let mut peak = 0;
+    while child.try_wait().expect("it is mine").is_none() {
+        peak = peak.max(high_water_mark(child.id()));
+        thread::sleep(Duration::from_millis(2));
+    }
+    let run = Run::end_of(child).succeeds();
+    assert!(run.stderr.starts_with(&format!("{documents} documents")), "{}", run.stderr);
+    peak
+}
+
+/// The kernel's own record of the peak, in kB; 0 for a process that has ended.
+fn high_water_mark(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.map_or(0, |line| {
+        line.trim().trim_end_matches(" kB").parse().expect("a number of kB")
+    })
+}
