@@ -275,6 +275,15 @@ impl Encoder {
         self.engine().memory(self.batch_tokens)
     }
 
+    /// Checks `options` without a text.
+    ///
+    /// # Errors
+    ///
+    /// An option without sense for this model.
+    pub fn check(&self, options: &EncodeOptions) -> Result<()> {
+        self.job(options).map(drop)
+    }
+
     /// Checks `options` and binds them to this encoder.
     pub(crate) fn job(&self, options: &EncodeOptions) -> Result<Job<'_>> {
         let max_length = options.max_length.unwrap_or(self.spec.max_length);

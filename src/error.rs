@@ -48,12 +48,13 @@ enum Kind {
         problem: String,
         remedy: String,
     },
-    #[error("{path}: cannot {action}: {source}")]
+    #[error("{path}: cannot {action}: {source}; {remedy}")]
     Io {
         category: Category,
         path: PathBuf,
         action: &'static str,
         source: io::Error,
+        remedy: &'static str,
     },
     #[error("{place}: {problem}; {remedy}")]
     Located {
@@ -91,20 +92,32 @@ impl Error {
         .into()
     }
 
-    /// An input/output failure on `path`, as in "cannot {action}: {source}".
+    /// An input/output failure on `path`, as in "cannot {action}: {source}; {remedy}".
     pub(crate) fn io(
         category: Category,
         path: impl Into<PathBuf>,
         action: &'static str,
         source: io::Error,
+        remedy: &'static str,
     ) -> Self {
         Kind::Io {
             category,
             path: path.into(),
             action,
             source,
+            remedy,
         }
         .into()
+    }
+
+    /// A model file that cannot be read.
+    pub(crate) fn model_io(
+        path: impl Into<PathBuf>,
+        action: &'static str,
+        source: io::Error,
+    ) -> Self {
+        let remedy = "it must be there and readable: fetch the model again";
+        Self::io(Category::Model, path, action, source, remedy)
     }
 
     /// A model file that cannot be used.
@@ -161,7 +174,10 @@ impl Error {
             io::ErrorKind::StorageFull => "free some space, or write to another disk",
             io::ErrorKind::QuotaExceeded => "free some of the quota, or write to another disk",
             io::ErrorKind::FileTooLarge => "raise the limit on file sizes (ulimit -f)",
-            _ => return Self::io(Category::Output, path, "write", source),
+            _ => {
+                let remedy = "try again, or write to another disk";
+                return Self::io(Category::Output, path, "write", source, remedy);
+            }
         };
         Kind::Located {
             category: Category::Output,

@@ -122,13 +122,12 @@ impl DocumentReader<Box<dyn BufRead + Send>> {
     /// Reads the file at `path`.
     pub fn open(path: impl AsRef<Path>, format: InputFormat) -> Result<Self> {
         let path = path.as_ref();
-        let failed = |source| Error::io(Category::Input, path, "open", source);
-        let file = File::open(path).map_err(failed)?;
-        if file.metadata().map_err(failed)?.is_dir() {
-            return Err(failed(io::Error::new(
-                io::ErrorKind::IsADirectory,
-                "it is a folder; name a file in it",
-            )));
+        let failed = |source, remedy| Error::io(Category::Input, path, "open", source, remedy);
+        let unreadable = |source| failed(source, "name a file that exists and is readable");
+        let file = File::open(path).map_err(unreadable)?;
+        if file.metadata().map_err(unreadable)?.is_dir() {
+            let source = io::Error::new(io::ErrorKind::IsADirectory, "it is a folder");
+            return Err(failed(source, "name a file in it"));
         }
         Ok(Self::buffered(file, format, path.display().to_string()))
     }
@@ -165,7 +164,10 @@ impl<R: BufRead> DocumentReader<R> {
         self.line.clear();
         self.reader
             .read_until(b'\n', &mut self.line)
-            .map_err(|source| Error::io(Category::Input, &self.name, "read", source))?;
+            .map_err(|source| {
+                let remedy = "check where it comes from, and try again";
+                Error::io(Category::Input, &self.name, "read", source, remedy)
+            })?;
 
         let mut line = self.line.as_slice();
         if self.line_number == 0 {

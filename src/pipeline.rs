@@ -158,7 +158,11 @@ where
 fn spawn(name: &str, stage: impl FnOnce() + Send + 'static) -> Result<()> {
     match thread::Builder::new().name(name.to_owned()).spawn(stage) {
         Ok(_) => Ok(()),
-        Err(e) => Err(Error::io(Category::Unsupported, name, "start a thread", e)),
+        Err(e) => {
+            let remedy = "allow this process more threads or memory";
+            let action = "start a thread";
+            Err(Error::io(Category::Unsupported, name, action, e, remedy))
+        }
     }
 }
 

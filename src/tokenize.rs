@@ -14,7 +14,7 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Tokenizer as HfTokenizer};
 
-use crate::error::{Category, Error, Result};
+use crate::error::{Error, Result};
 use crate::model::read_optional_json;
 
 /// The tokens of one text, special ones included.
@@ -209,7 +209,7 @@ fn unusable(path: &Path, error: impl std::fmt::Display) -> Error {
 }
 
 fn read_tokenizer_json(path: &Path) -> Result<HfTokenizer> {
-    let json = fs::read(path).map_err(|e| Error::io(Category::Model, path, "read the file", e))?;
+    let json = fs::read(path).map_err(|e| Error::model_io(path, "read the file", e))?;
     HfTokenizer::from_bytes(json).map_err(|e| unusable(path, e))
 }
 
@@ -228,7 +228,7 @@ fn word_piece(folder: &Path, vocab_path: &Path, config: &TokenizerConfig) -> Res
         ));
     }
     let words = fs::read_to_string(vocab_path)
-        .map_err(|e| Error::io(Category::Model, vocab_path, "read the file", e))?;
+        .map_err(|e| Error::model_io(vocab_path, "read the file", e))?;
     let vocabulary: AHashMap<String, u32> = words
         .lines()
         .zip(0u32..)

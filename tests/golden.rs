@@ -157,35 +157,55 @@ fn explain_names_a_token_that_gives_the_weight() {
         let encoder = encoder(folder.path());
         let oracle = oracle_of(&model);
         for text in random_texts(&model, 5) {
-            let ids = encoder
-                .token_ids(&text, &EncodeOptions::default())
-                .expect("the text has tokens");
-            // What each token would give alone. Not the winner's number is compared but what it gives,
-            // because equal tokens can tie.
-            let alone: Vec<oracle::Row> = (0..ids.len())
-                .map(|position| oracle.forward(&ids, &[position]))
-                .collect();
-            for term in encoder
-                .explain(&text, &EncodeOptions::default())
-                .expect("the text is explained")
-            {
-                let gives = |row: &oracle::Row| row.weights[term.id as usize];
-                let given = gives(&alone[term.position]);
-                let most = alone.iter().map(gives).fold(0.0, f64::max);
-                let error = most - given;
-                assert!(
-                    error <= ENGINE_TOLERANCE,
-                    "{name} {text:?}: token {} gives {given} to id {}, another gives {most}",
-                    term.position,
-                    term.id
-                );
-                assert_eq!(
-                    term.source,
-                    encoder.token(ids[term.position]),
-                    "{name} {text:?}"
-                );
+            for special_tokens in [SpecialTokens::Keep, SpecialTokens::DropPositions] {
+                let options = EncodeOptions {
+                    special_tokens,
+                    ..EncodeOptions::default()
+                };
+                let what = format!("{name} {special_tokens:?} {text:?}");
+                check_explanation(&what, &encoder, &oracle, &text, &options);
             }
         }
+    }
+}
+
+/// Not the number of the winning token is compared but what that token gives, because tokens can tie.
+fn check_explanation(
+    what: &str,
+    encoder: &Encoder,
+    oracle: &oracle::Model,
+    text: &str,
+    options: &EncodeOptions,
+) {
+    let ids = encoder
+        .token_ids(text, options)
+        .expect("the text has tokens");
+    let pooled = match options.special_tokens {
+        SpecialTokens::DropPositions => 1..ids.len() - 1,
+        SpecialTokens::Keep | SpecialTokens::ZeroColumns => 0..ids.len(),
+    };
+    let alone: Vec<oracle::Row> = (0..ids.len())
+        .map(|position| oracle.forward(&ids, &[position]))
+        .collect();
+    for term in encoder
+        .explain(text, options)
+        .expect("the text is explained")
+    {
+        let gives = |position: usize| alone[position].weights[term.id as usize];
+        let most = pooled.clone().map(gives).fold(0.0, f64::max);
+        assert!(
+            pooled.contains(&term.position),
+            "{what}: token {} is not pooled",
+            term.position
+        );
+        assert!(
+            gives(term.position) >= most - ENGINE_TOLERANCE,
+            "{what}: token {} gives {} to id {}, another gives {most}",
+            term.position,
+            gives(term.position),
+            term.id
+        );
+        assert_eq!(term.source, encoder.token(ids[term.position]), "{what}");
     }
 }
 

@@ -45,6 +45,8 @@ impl Encode {
     pub(crate) fn run(self) -> Result<()> {
         let documents = self.documents()?;
         let encoder = Arc::new(self.engine.encoder(&self.model)?);
+        let options = self.text.options();
+        encoder.check(&options)?; // Before an earlier output is touched.
         let tokens = self.tokens.then(|| vocabulary(&encoder));
         let mut writer = self
             .format
@@ -54,7 +56,7 @@ impl Encode {
         let bar = progress_bar();
         let outcome = encode_documents(
             &encoder,
-            &self.text.options(),
+            &options,
             documents,
             writer.as_mut(),
             &stop,

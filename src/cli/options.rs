@@ -37,7 +37,7 @@ pub(crate) struct TextArgs {
     #[arg(long)]
     top_k: Option<usize>,
     /// Keep only weights above this
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     min_weight: f32,
     /// What becomes of special tokens such as [CLS]
     #[arg(long, value_enum, default_value = "keep")]

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::elementary::exp;
 use super::matrix::{Matrix, MatrixMut, Threads, Write, multiply};
-use super::simd::{max, sum, vectorized};
+use super::simd::{Loops, MultiplyAdd, map_and_sum, max, vectorized};
 
 /// Query rows a task: the scores of a block against 512 keys are 256 KB, half of a core's L2 on
 /// common servers, and a long document is spread over the cores.
@@ -23,6 +23,13 @@ struct Task<'a> {
     context: &'a mut [f32],
 }
 
+/// Space of one thread.
+#[derive(Default)]
+struct Scratch {
+    scores: Vec<f32>,       // [rows, tokens]
+    inverse_sums: Vec<f32>, // [rows]
+}
+
 /// `context[t] = softmax(q[t]·Kᵀ / √D)·V` for every token, head by head.
 ///
 /// `qkv` is `[T, 3H]`: a token's queries, keys and values of all heads side by side. `context` is `[T, H]`.
@@ -35,8 +42,8 @@ pub(super) fn attention(
 ) {
     tasks(context, cu_seqlens, hidden_size)
         .into_par_iter()
-        .for_each_init(Vec::new, |scores, task| {
-            attend(task, scores, qkv, hidden_size, num_heads)
+        .for_each_init(Scratch::default, |scratch, task| {
+            attend(task, scratch, qkv, hidden_size, num_heads)
         });
 }
 
@@ -61,7 +68,7 @@ fn tasks<'a>(context: &'a mut [f32], cu_seqlens: &[u32], hidden_size: usize) -> 
 
 fn attend(
     task: Task<'_>,
-    scores: &mut Vec<f32>,
+    scratch: &mut Scratch,
     qkv: &[f32],
     hidden_size: usize,
     num_heads: usize,
@@ -71,7 +78,12 @@ fn attend(
     let rows = task.context.len() / hidden_size;
     let tokens = task.tokens;
     let scale = 1.0 / (head_size as f32).sqrt();
+    let Scratch {
+        scores,
+        inverse_sums,
+    } = scratch;
     scores.resize(rows * tokens, 0.0);
+    inverse_sums.resize(rows, 0.0);
 
     for head in 0..num_heads {
         let column = head * head_size;
@@ -96,25 +108,43 @@ fn attend(
             keys.transposed(),
             Threads::One,
         );
-        vectorized(|| {
-            for row in scores.chunks_exact_mut(tokens) {
-                softmax(row);
-            }
+        // Division by the sums waits for the product, which is narrower than the scores.
+        vectorized(ExpRows {
+            scores,
+            tokens,
+            inverse_sums,
         });
         let out = MatrixMut::new(&mut task.context[column..], rows, head_size, hidden_size);
         let weights = Matrix::new(scores, rows, tokens, tokens);
         multiply(out, Write::Overwrite, 1.0, weights, values, Threads::One);
+        for (row, &inverse) in task
+            .context
+            .chunks_exact_mut(hidden_size)
+            .zip(&*inverse_sums)
+        {
+            for x in &mut row[column..][..head_size] {
+                *x *= inverse;
+            }
+        }
     }
 }
 
-#[inline(always)]
-fn softmax(row: &mut [f32]) {
-    let largest = max(row);
-    for x in row.iter_mut() {
-        *x = exp(*x - largest);
-    }
-    let inverse = 1.0 / sum(row, |x| x);
-    for x in row.iter_mut() {
-        *x *= inverse;
+/// Replaces every row of scores by `exp(score - largest)`, and gives `1 / sum` of each.
+struct ExpRows<'a> {
+    scores: &'a mut [f32], // [rows, tokens]
+    tokens: usize,
+    inverse_sums: &'a mut [f32], // [rows]
+}
+
+impl Loops for ExpRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, fma: MultiplyAdd) {
+        let rows = self.scores.chunks_exact_mut(self.tokens);
+        for (row, inverse) in rows.zip(self.inverse_sums) {
+            let largest = max(row);
+            *inverse = 1.0 / map_and_sum(row, |x| exp(fma, x - largest));
+        }
     }
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::elementary::gelu;
 use super::matrix::{Matrix, MatrixMut, Threads, Write, multiply};
-use super::simd::vectorized;
+use super::simd::{Loops, MultiplyAdd, vectorized};
 use crate::model::{Floats, Linear};
 
 /// Rows a task of the loops over finished products.
@@ -43,15 +43,26 @@ pub(super) fn add_linear_without_bias(out: &mut [f32], x: &[f32], layer: &Linear
 
 /// `x = gelu(x + bias)` for every row.
 pub(super) fn add_bias_gelu(x: &mut [f32], bias: &[f32]) {
-    x.par_chunks_mut(ROWS * bias.len()).for_each(|rows| {
-        vectorized(|| {
-            for row in rows.chunks_exact_mut(bias.len()) {
-                for (x, &bias) in row.iter_mut().zip(bias) {
-                    *x = gelu(*x + bias);
-                }
+    x.par_chunks_mut(ROWS * bias.len())
+        .for_each(|rows| vectorized(AddBiasGelu { rows, bias }));
+}
+
+struct AddBiasGelu<'a> {
+    rows: &'a mut [f32], // [rows, N]
+    bias: &'a [f32],     // [N]
+}
+
+impl Loops for AddBiasGelu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, fma: MultiplyAdd) {
+        for row in self.rows.chunks_exact_mut(self.bias.len()) {
+            for (x, &bias) in row.iter_mut().zip(self.bias) {
+                *x = gelu(fma, *x + bias);
             }
-        });
-    });
+        }
+    }
 }
 
 fn product(out: &mut [f32], out_stride: usize, write: Write, x: &[f32], layer: &Linear<Floats>) {

@@ -7,6 +7,7 @@ mod forward;
 mod layer_norm;
 mod linear;
 mod matrix;
+mod pooling;
 mod simd;
 mod splade_head;
 

@@ -10,9 +10,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::elementary::ln_1p;
 use super::matrix::{Matrix, MatrixMut, Threads, Write, multiply};
-use super::simd::{larger, vectorized};
+use super::pooling::RunningPool;
+use super::simd::{Loops, MultiplyAdd, sum, vectorized};
 use crate::engine::{Encoded, Want};
 use crate::error::{Error, Result};
 use crate::model::{Activation, Pooling, SpladeHead};
@@ -21,6 +21,9 @@ use crate::sparse::SparseRows;
 /// Vocabulary columns a task, and rows of hidden states at a time: a block of logits is 512 KB.
 const PANEL: usize = 512;
 const ROWS: usize = 256;
+
+/// Columns that are looked at together for a weight > 0.
+const EMIT_COLUMNS: usize = 16;
 
 /// What the head multiplies: hidden states of the pooled rows, and the decoder.
 #[derive(Clone, Copy)]
@@ -42,10 +45,8 @@ struct PanelRows {
 /// Space of one thread.
 #[derive(Default)]
 struct Scratch {
-    logits: Vec<f32>,    // [ROWS, PANEL]
-    pooled: Vec<f32>,    // [PANEL]: largest logit, or sum of weights
-    largest: Vec<f32>,   // [PANEL]: largest logit, beside sums whose positions are wanted
-    positions: Vec<u32>, // [PANEL]: position of the largest logit
+    logits: Vec<f32>, // [ROWS, PANEL], without bias
+    pool: RunningPool,
 }
 
 /// One sparse row a document. `cu_pooled` `[S + 1]` bounds the documents' rows of `hidden`; wanted
@@ -97,7 +98,7 @@ fn panel_rows(
     let mut block = 0..0; // the rows of hidden whose logits are in scratch
     for bounds in cu_pooled.windows(2) {
         let document = bounds[0] as usize..bounds[1] as usize;
-        start_pooling(scratch, width, head.pooling, want);
+        scratch.pool.restart(width, head.pooling, want.positions);
         let mut row = document.start;
         while row < document.end {
             if row >= block.end {
@@ -117,127 +118,52 @@ fn panel_rows(
                 );
             }
             let end = document.end.min(block.end);
-            let logits = (row - block.start) * width..(end - block.start) * width;
-            pool(
-                scratch,
-                logits,
-                (row - document.start) as u32,
-                bias,
-                head,
-                want,
-            );
+            let logits = &scratch.logits[(row - block.start) * width..(end - block.start) * width];
+            let position = (row - document.start) as u32;
+            scratch.pool.take(logits, position, bias, head);
             row = end;
         }
-        emit(&mut panel, scratch, columns.start as u32, bias, head, want)?;
+        emit(
+            &mut panel,
+            &mut scratch.pool,
+            columns.start as u32,
+            bias,
+            head,
+        )?;
     }
     Ok(panel)
-}
-
-fn start_pooling(scratch: &mut Scratch, width: usize, pooling: Pooling, want: Want) {
-    let first = match pooling {
-        Pooling::Max => f32::NEG_INFINITY,
-        Pooling::Sum => 0.0,
-    };
-    scratch.pooled.clear();
-    scratch.pooled.resize(width, first);
-    if want.positions {
-        scratch.largest.clear();
-        scratch.largest.resize(width, f32::NEG_INFINITY);
-        scratch.positions.clear();
-        scratch.positions.resize(width, 0);
-    }
-}
-
-/// Takes some rows of logits into the running pool of their document.
-fn pool(
-    scratch: &mut Scratch,
-    logits: Range<usize>,
-    first_position: u32,
-    bias: &[f32],
-    head: SpladeHead,
-    want: Want,
-) {
-    let Scratch {
-        logits: block,
-        pooled,
-        largest,
-        positions,
-    } = scratch;
-    let rows = &block[logits];
-    vectorized(|| {
-        match (head.pooling, head.activation) {
-            (Pooling::Max, _) => pool_max(pooled, rows),
-            (Pooling::Sum, Activation::Relu) => pool_sum(pooled, rows, bias, ln_1p),
-            (Pooling::Sum, Activation::Log1pRelu) => {
-                pool_sum(pooled, rows, bias, |z| ln_1p(ln_1p(z)))
-            }
-        }
-        if want.positions {
-            pool_positions(largest, positions, rows, first_position);
-        }
-    });
-}
-
-/// bias, relu and log1p are monotone, so they wait until the largest dot product is known.
-#[inline(always)]
-fn pool_max(pooled: &mut [f32], rows: &[f32]) {
-    // Four rows a pass: a fourth of the loads and stores of the running maxima.
-    let mut passes = rows.chunks_exact(4 * pooled.len());
-    for four in &mut passes {
-        let (first, second) = four.split_at(2 * pooled.len());
-        let ((a, b), (c, d)) = (first.split_at(pooled.len()), second.split_at(pooled.len()));
-        for ((((m, &a), &b), &c), &d) in pooled.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-            *m = larger(*m, larger(larger(a, b), larger(c, d)));
-        }
-    }
-    for row in passes.remainder().chunks_exact(pooled.len()) {
-        for (m, &z) in pooled.iter_mut().zip(row) {
-            *m = larger(*m, z);
-        }
-    }
-}
-
-#[inline(always)]
-fn pool_sum(pooled: &mut [f32], rows: &[f32], bias: &[f32], weight: impl Fn(f32) -> f32) {
-    for row in rows.chunks_exact(pooled.len()) {
-        for ((sum, &z), &bias) in pooled.iter_mut().zip(row).zip(bias) {
-            *sum += weight(larger(z + bias, 0.0));
-        }
-    }
-}
-
-#[inline(always)]
-fn pool_positions(largest: &mut [f32], positions: &mut [u32], rows: &[f32], first_position: u32) {
-    for (row, position) in rows.chunks_exact(largest.len()).zip(first_position..) {
-        for ((m, at), &z) in largest.iter_mut().zip(positions.iter_mut()).zip(row) {
-            *at = if z > *m { position } else { *at };
-            *m = larger(*m, z);
-        }
-    }
 }
 
 /// Ends a document: its weights > 0 in this panel.
 fn emit(
     panel: &mut PanelRows,
-    scratch: &Scratch,
+    pool: &mut RunningPool,
     first_id: u32,
     bias: &[f32],
     head: SpladeHead,
-    want: Want,
 ) -> Result<()> {
-    for (column, (&pooled, &bias)) in scratch.pooled.iter().zip(bias).enumerate() {
-        let value = match head.pooling {
-            Pooling::Max => activate(pooled + bias, head.activation),
-            Pooling::Sum => pooled,
-        };
-        if value > 0.0 && value.is_finite() {
-            panel.indices.push(first_id + column as u32);
-            panel.values.push(value);
-            if want.positions {
-                panel.positions.push(scratch.positions[column]);
+    pool.finish(bias, head.pooling);
+    for (chunk, columns) in pool
+        .pooled()
+        .chunks(EMIT_COLUMNS)
+        .zip((0..).step_by(EMIT_COLUMNS))
+    {
+        // Nearly all are nothing, and a whole chunk of nothing is passed over at once.
+        if chunk.iter().fold(true, |nothing, &x| nothing & (x <= 0.0)) {
+            continue;
+        }
+        for (&x, column) in chunk.iter().zip(columns..) {
+            let value = match head.pooling {
+                Pooling::Max => activate(x, head.activation),
+                Pooling::Sum => x,
+            };
+            if value > 0.0 && value.is_finite() {
+                panel.indices.push(first_id + column as u32);
+                panel.values.push(value);
+                panel.positions.extend(pool.position(column));
+            } else if value != 0.0 {
+                return Err(overflow());
             }
-        } else if value != 0.0 {
-            return Err(overflow());
         }
     }
     panel.ends.push(panel.indices.len());
@@ -264,12 +190,23 @@ fn overflow() -> Error {
 
 /// Fails where a hidden state is no number: a maximum would lose it silently.
 pub(super) fn check_finite(hidden: &[f32]) -> Result<()> {
-    // The sum of x·0 is 0 exactly if every x is finite.
     let sum: f32 = hidden
         .par_chunks(1 << 14)
-        .map(|chunk| vectorized(|| super::simd::sum(chunk, |x| x * 0.0)))
+        .map(|chunk| vectorized(SumOfZeros(chunk)))
         .sum();
     if sum == 0.0 { Ok(()) } else { Err(overflow()) }
+}
+
+/// The sum of x·0 is 0 if every x is finite, and no number otherwise.
+struct SumOfZeros<'a>(&'a [f32]);
+
+impl Loops for SumOfZeros<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run(self, _: MultiplyAdd) -> f32 {
+        sum(self.0, |x| x * 0.0)
+    }
 }
 
 fn join(panels: &[PanelRows], documents: usize) -> Encoded {

@@ -136,7 +136,7 @@ impl Deref for Floats {
 /// All tensors of a model folder, by name.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
-    folder: PathBuf,
+    path: PathBuf,
     tensors: HashMap<String, StoredTensor>,
 }
 
@@ -170,13 +170,17 @@ impl Checkpoint {
                 ),
             ));
         };
-        let tensors = if has(folder, single_name) {
-            read_weight_file(&folder.join(single_name))?
+        let (path, tensors) = if has(folder, single_name) {
+            let path = folder.join(single_name);
+            let tensors = read_weight_file(&path)?;
+            (path, tensors)
         } else {
-            read_shards(folder, index_name)?
+            let path = folder.join(index_name);
+            let tensors = read_shards(folder, &path)?;
+            (path, tensors)
         };
         Ok(Self {
-            folder: folder.to_owned(),
+            path,
             tensors: tensors
                 .into_iter()
                 .map(|tensor| (tensor.name.clone(), tensor))
@@ -184,9 +188,9 @@ impl Checkpoint {
         })
     }
 
-    /// The folder the weights were read from.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+    /// The file that holds the weights, or the index of their shards.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Tensor `name`, if there is one.
@@ -213,9 +217,8 @@ fn read_weight_file(path: &Path) -> Result<Vec<StoredTensor>> {
     }
 }
 
-fn read_shards(folder: &Path, index_name: &str) -> Result<Vec<StoredTensor>> {
-    let index_path = folder.join(index_name);
-    let index: ShardIndex = read_json(&index_path)?;
+fn read_shards(folder: &Path, index_path: &Path) -> Result<Vec<StoredTensor>> {
+    let index: ShardIndex = read_json(index_path)?;
     let mut shard_names: Vec<&String> = index.weight_map.values().collect();
     shard_names.sort();
     shard_names.dedup();
@@ -224,7 +227,7 @@ fn read_shards(folder: &Path, index_name: &str) -> Result<Vec<StoredTensor>> {
     for shard_name in shard_names {
         let Some(relative) = plain_relative_path(shard_name) else {
             return Err(Error::model(
-                &index_path,
+                index_path,
                 format!("it names the shard {shard_name:?}, which is outside the model folder"),
                 "shards must lie beside their index",
             ));
@@ -245,7 +248,7 @@ fn read_shards(folder: &Path, index_name: &str) -> Result<Vec<StoredTensor>> {
             .filter(|name| !present.contains(name.as_str()))
             .min();
         return Err(Error::model(
-            &index_path,
+            index_path,
             format!(
                 "tensor {} is not in its shard",
                 missing.map_or("?", String::as_str)

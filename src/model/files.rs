@@ -8,17 +8,25 @@ use std::path::{Component, Path};
 
 use serde::de::DeserializeOwned;
 
-use crate::error::{Category, Error, Result};
+use crate::error::{Error, Result};
 
 /// Reads a JSON file that must be there.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = fs::read(path).map_err(|e| Error::io(Category::Model, path, "read the file", e))?;
+    let bytes = fs::read(path).map_err(|e| Error::model_io(path, "read the file", e))?;
     serde_json::from_slice(&bytes).map_err(|e| {
-        Error::model(
-            path,
-            format!("not the JSON that is expected here: {e}"),
-            "get another copy of the file",
-        )
+        if e.is_data() {
+            Error::model(
+                path,
+                format!("unexpected content: {e}"),
+                "lexpeak reads SPLADE models as transformers and sentence-transformers save them",
+            )
+        } else {
+            Error::model(
+                path,
+                format!("malformed JSON: {e}"),
+                "get another copy of the file",
+            )
+        }
     })
 }
 
@@ -27,7 +35,7 @@ pub(crate) fn read_optional_json<T: DeserializeOwned>(path: &Path) -> Result<Opt
     match fs::metadata(path) {
         Ok(_) => read_json(path).map(Some),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io(Category::Model, path, "read the file", e)),
+        Err(e) => Err(Error::model_io(path, "read the file", e)),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
-use crate::error::{Category, Error, Result};
+use crate::error::{Error, Result};
 
 /// A whole file as bytes, read through the page cache.
 #[derive(Debug)]
@@ -17,14 +17,13 @@ pub(crate) struct MappedFile {
 
 impl MappedFile {
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let file =
-            File::open(path).map_err(|e| Error::io(Category::Model, path, "open the file", e))?;
+        let file = File::open(path).map_err(|e| Error::model_io(path, "open the file", e))?;
         // SAFETY: the map is private to this process and only read. As with every program that maps
         // its weights, another process that truncates the file while it is mapped ends this one by
         // SIGBUS, and one that rewrites it in place changes the numbers read; a model file that is
         // replaced the usual way (a new file renamed over it) is safe, because the map keeps the old one.
         let map = unsafe { Mmap::map(&file) }
-            .map_err(|e| Error::io(Category::Model, path, "map the file into memory", e))?;
+            .map_err(|e| Error::model_io(path, "map the file into memory", e))?;
         Ok(Self {
             path: path.to_owned(),
             map,

@@ -140,7 +140,8 @@ struct Names {
     transform: &'static str,
     transform_norm: &'static str,
     decoder_weight: &'static str,
-    /// Either of them may be present; they are the same numbers.
+    /// In order of preference. A tied decoder has one bias under either name or both; where the decoder
+    /// is a matrix of its own, the bias comes apart too and only the first is computed with.
     decoder_bias: &'static [&'static str],
 }
 
@@ -158,7 +159,7 @@ const BERT: Names = Names {
     transform: "cls.predictions.transform.dense",
     transform_norm: "cls.predictions.transform.LayerNorm",
     decoder_weight: "cls.predictions.decoder.weight",
-    decoder_bias: &["cls.predictions.bias", "cls.predictions.decoder.bias"],
+    decoder_bias: &["cls.predictions.decoder.bias", "cls.predictions.bias"],
 };
 
 const DISTILBERT: Names = Names {
@@ -298,7 +299,7 @@ impl Finder<'_> {
             format!("a SPLADE model needs its masked-language-model head: save it as {class}")
         };
         Err(Error::model(
-            self.checkpoint.folder(),
+            self.checkpoint.path(),
             format!("tensor {} is missing", names.join(" or ")),
             remedy,
         ))

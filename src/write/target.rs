@@ -11,6 +11,8 @@ use crate::error::{Category, Error, Result};
 /// Bytes handed to the operating system at once: some hundred rows.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
+const FOLDER_REMEDY: &str = "the folder must exist and be writable";
+
 /// An output that is either whole or recognisably not.
 ///
 /// A regular or new file `FILE` is written as `FILE.partial`, which [`finish`](Self::finish) renames
@@ -36,24 +38,26 @@ impl OutputTarget {
         if path == Path::new("-") || path == Path::new("/dev/stdout") {
             return Self::stdout();
         }
-        let failed = |source| Error::io(Category::Output, path, "write", source);
+        let impossible =
+            |source, remedy| Error::io(Category::Output, path, "write", source, remedy);
+        let failed = |source| impossible(source, FOLDER_REMEDY);
         match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => Err(failed(io::Error::new(
-                io::ErrorKind::IsADirectory,
-                "it is a folder; name a file in it",
-            ))),
+            Ok(metadata) if metadata.is_dir() => {
+                let source = io::Error::new(io::ErrorKind::IsADirectory, "it is a folder");
+                Err(impossible(source, "name a file in it"))
+            }
             Ok(metadata) if metadata.is_file() && metadata.permissions().readonly() => {
-                Err(failed(io::Error::new(
-                    io::ErrorKind::PermissionDenied,
-                    "it is read-only; make it writable or choose another output",
-                )))
+                let source = io::Error::new(io::ErrorKind::PermissionDenied, "it is read-only");
+                let remedy = "make it writable or choose another output";
+                Err(impossible(source, remedy))
             }
             Ok(metadata) if metadata.is_file() => {
                 let file = follow_links(path).map_err(failed)?;
                 Self::partial(file, Some(metadata.permissions()))
             }
             Ok(_) => {
-                let file = File::options().write(true).open(path).map_err(failed)?;
+                let file = File::options().write(true).open(path);
+                let file = file.map_err(|source| impossible(source, "it must be writable"))?;
                 Ok(Self::new(file, path, None))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && path.file_name().is_some() => {
@@ -83,9 +87,7 @@ impl OutputTarget {
         path.push(".partial");
         let path = PathBuf::from(path);
         let file = create_anew(&path, permissions).map_err(|source| {
-            let remedy = "the folder must exist and be writable";
-            let source = io::Error::new(source.kind(), format!("{source}; {remedy}"));
-            Error::io(Category::Output, &path, "create", source)
+            Error::io(Category::Output, &path, "create", source, FOLDER_REMEDY)
         })?;
         Ok(Self::new(file, path, Some(destination)))
     }
@@ -116,7 +118,8 @@ impl OutputTarget {
             .map_err(|source| Error::write(&self.path, source))?;
         fs::rename(&self.path, &destination).map_err(|source| {
             let action = "move the complete .partial file here";
-            Error::io(Category::Output, destination, action, source)
+            let remedy = "clear the place and move it by hand";
+            Error::io(Category::Output, destination, action, source, remedy)
         })
     }
 

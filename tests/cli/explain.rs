@@ -22,7 +22,11 @@ struct Term {
 
 fn table(printed: &str) -> Vec<Term> {
     let mut lines = printed.lines();
-    let head: Vec<&str> = lines.next().expect("a head line").split_whitespace().collect();
+    let head: Vec<&str> = lines
+        .next()
+        .expect("a head line")
+        .split_whitespace()
+        .collect();
     assert_eq!(head, ["weight", "term", "id", "from"]);
     let term = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -44,17 +48,32 @@ fn table(printed: &str) -> Vec<Term> {
 fn explain_shows_the_weights_that_encode_writes() {
     for name in ["bert", "bert_sum", "distilbert"] {
         let sandbox = Sandbox::with(&RandomModel::named(name));
-        for options in ["", "--top-k 5", "--special-tokens zero-columns", "--min-weight 0.5"] {
+        for options in [
+            "",
+            "--top-k 5",
+            "--special-tokens zero-columns",
+            "--min-weight 0.5",
+        ] {
             let terms = table(&explain(&sandbox, options).stdout);
             let row = &sandbox.encode_texts(&format!("--tokens {options}"), &[TEXT])[0];
             let tokens = row.tokens.as_ref().expect("they were asked for");
             assert_eq!(terms.len(), row.indices.len(), "{name} {options}");
-            assert!(terms.is_sorted_by(|a, b| a.weight >= b.weight), "{name} {options}: {terms:?}");
+            assert!(
+                terms.is_sorted_by(|a, b| a.weight >= b.weight),
+                "{name} {options}: {terms:?}"
+            );
             for term in &terms {
-                let at = row.indices.binary_search(&term.id).expect("encode has the id too");
+                let at = row
+                    .indices
+                    .binary_search(&term.id)
+                    .expect("encode has the id too");
                 assert_eq!(term.token, tokens[at]);
                 let error = (term.weight - f64::from(row.values[at])).abs();
-                assert!(error <= 0.5e-4 + 1e-5, "{name} {options}: {term:?}, {}", row.values[at]);
+                assert!(
+                    error <= 0.5e-4 + 1e-5,
+                    "{name} {options}: {term:?}, {}",
+                    row.values[at]
+                );
             }
         }
     }
@@ -62,7 +81,9 @@ fn explain_shows_the_weights_that_encode_writes() {
 
 #[test]
 fn explain_names_the_token_at_the_position() {
-    let tokens = ["[CLS]", "mars", "is", "known", "as", "the", "red", "planet", "[SEP]"];
+    let tokens = [
+        "[CLS]", "mars", "is", "known", "as", "the", "red", "planet", "[SEP]",
+    ];
     let terms = table(&explain(&Sandbox::new(), "").stdout);
     assert!(!terms.is_empty());
     for term in terms {
@@ -80,7 +101,9 @@ fn explain_takes_an_empty_text() {
 
 #[test]
 fn info_shows_the_engine_without_a_model() {
-    let run = Sandbox::empty().run("info --device cpu --threads 3").succeeds();
+    let run = Sandbox::empty()
+        .run("info --device cpu --threads 3")
+        .succeeds();
     let lines: Vec<&str> = run.stdout.lines().collect();
     assert_eq!(lines[0], format!("lexpeak  {}", env!("CARGO_PKG_VERSION")));
     assert!(lines[1].starts_with("engine   cpu f32 ("), "{}", lines[1]);
@@ -121,9 +144,17 @@ fn info_shows_the_shape_of_a_model() {
     ] {
         let sandbox = Sandbox::with(&RandomModel::named(name));
         let run = sandbox.run("info --model model").succeeds();
-        assert!(run.stdout.contains("\nengine   cpu f32 ("), "{}", run.stdout);
+        assert!(
+            run.stdout.contains("\nengine   cpu f32 ("),
+            "{}",
+            run.stdout
+        );
         for line in lines {
-            assert!(run.stdout.lines().any(|printed| printed == line), "{line:?}: {}", run.stdout);
+            assert!(
+                run.stdout.lines().any(|printed| printed == line),
+                "{line:?}: {}",
+                run.stdout
+            );
         }
     }
 }
@@ -133,7 +164,10 @@ fn both_name_what_is_wrong_with_a_model() {
     let sandbox = Sandbox::new();
     sandbox.write("model/config.json", "{}");
     for line in ["explain --model model mars", "info --model model"] {
-        let parts = ["lexpeak: model/config.json: it names no architecture", "; lexpeak reads"];
+        let parts = [
+            "lexpeak: model/config.json: it names no architecture",
+            "; lexpeak reads",
+        ];
         assert_eq!(sandbox.run(line).fails(1, &parts).stdout, "");
     }
 }

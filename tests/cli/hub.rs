@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use server::{HubServer, MODEL_ID, Refusal};
 
-use crate::sandbox::{Run, Sandbox, rows, assert_same_vectors};
+use crate::sandbox::{Run, Sandbox, assert_same_vectors, rows};
 use crate::support::random_model::RandomModel;
 
 /// Encodes two texts with the model from the hub at `endpoint`.
@@ -55,11 +55,23 @@ fn only_what_is_needed_is_fetched() {
     sandbox.write("model/README.md", "much to read");
     let server = HubServer::start(sandbox.path("model"), Refusal::None);
     assert_rows(&sandbox, encode(&sandbox, server.endpoint(), None));
-    let snapshot = sandbox.path("hub-cache/hub/models--tests--tiny/snapshots").join(server::COMMIT);
+    let snapshot = sandbox
+        .path("hub-cache/hub/models--tests--tiny/snapshots")
+        .join(server::COMMIT);
     let entries = fs::read_dir(snapshot).expect("the cache has the usual layout");
-    let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
     names.sort();
-    assert_eq!(names, ["config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt"]);
+    assert_eq!(
+        names,
+        [
+            "config.json",
+            "model.safetensors",
+            "tokenizer_config.json",
+            "vocab.txt"
+        ]
+    );
 }
 
 #[test]
@@ -69,9 +81,15 @@ fn the_token_opens_a_private_model() {
     for token in [None, Some("hf_wrong")] {
         let run = encode(&sandbox, server.endpoint(), token);
         let run = run.fails(1, &["lexpeak: tests/tiny: ", "401", "HF_TOKEN"]);
-        assert!(!run.stderr.contains("hf_wrong"), "a token is nobody else's business");
+        assert!(
+            !run.stderr.contains("hf_wrong"),
+            "a token is nobody else's business"
+        );
     }
-    assert_rows(&sandbox, encode(&sandbox, server.endpoint(), Some("hf_secret")));
+    assert_rows(
+        &sandbox,
+        encode(&sandbox, server.endpoint(), Some("hf_secret")),
+    );
 }
 
 #[test]
@@ -80,7 +98,14 @@ fn an_unknown_model_is_named() {
     let server = HubServer::start(sandbox.path("model"), Refusal::None);
     let mut command = sandbox.command("info --model tests/unknown");
     let run = Run::of(command.env("HF_ENDPOINT", server.endpoint()));
-    run.fails(1, &["lexpeak: tests/unknown: not a folder here", "404", "; without network"]);
+    run.fails(
+        1,
+        &[
+            "lexpeak: tests/unknown: not a folder here",
+            "404",
+            "; without network",
+        ],
+    );
 }
 
 #[test]
@@ -88,7 +113,14 @@ fn a_download_that_breaks_off_is_completed_by_the_next() {
     let sandbox = Sandbox::new();
     let server = HubServer::start(sandbox.path("model"), Refusal::HalfOf("model.safetensors"));
     let run = encode(&sandbox, server.endpoint(), None);
-    run.fails(1, &["lexpeak: tests/tiny: ", "the hub did not give it", "; without network"]);
+    run.fails(
+        1,
+        &[
+            "lexpeak: tests/tiny: ",
+            "the hub did not give it",
+            "; without network",
+        ],
+    );
     drop(server);
     // What is there is not taken for the model.
     encode(&sandbox, &nobody(), None).fails(1, &["lexpeak: tests/tiny: "]);
@@ -108,6 +140,10 @@ fn without_network_the_folder_form_is_named() {
             "; without network, copy the model's files to this machine and name their folder instead",
         ],
     );
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        start.elapsed()
+    );
     assert_eq!(run.stdout, "");
 }

@@ -28,7 +28,10 @@ fn an_empty_text_has_a_row() {
     let run = sandbox.encode("--input docs.jsonl --output -").succeeds();
     let kept = rows(&run.stdout);
     assert_eq!(ids(&kept), ["0", "1", "2"]);
-    assert!(!kept[0].indices.is_empty(), "[CLS] and [SEP] have weights in this model");
+    assert!(
+        !kept[0].indices.is_empty(),
+        "[CLS] and [SEP] have weights in this model"
+    );
 
     // Without its special tokens nothing is left of an empty text.
     let run = sandbox.encode("--input docs.jsonl --output - --special-tokens drop-positions");
@@ -37,12 +40,19 @@ fn an_empty_text_has_a_row() {
     assert_eq!(lines[0], r#"{"id":0,"indices":[],"values":[]}"#);
     assert_eq!(lines[2], r#"{"id":2,"indices":[],"values":[]}"#);
     assert!(!rows(&run.stdout)[1].indices.is_empty());
-    assert!(run.stderr.contains("2 documents have an empty row"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("2 documents have an empty row"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
 fn a_text_of_a_million_characters_loses_its_end() {
-    long_text("red planet mars ".repeat(62_500), "red planet mars ".repeat(13) + "of");
+    long_text(
+        "red planet mars ".repeat(62_500),
+        "red planet mars ".repeat(13) + "of",
+    );
 }
 
 #[test]
@@ -121,9 +131,24 @@ fn a_text_that_is_no_string_is_located() {
 fn invalid_utf8_is_located() {
     let remedy = "; convert the input to UTF-8";
     let json = b"{\"id\": 3, \"text\": \"d\xe9j\xe0\"}";
-    rejects("docs.jsonl", json, "invalid UTF-8 at byte column 21", remedy);
-    rejects("docs.tsv", b"3\td\xe9j\xe0", "invalid UTF-8 at byte column 4", remedy);
-    rejects("docs.txt", b"d\xe9j\xe0", "invalid UTF-8 at byte column 2", remedy);
+    rejects(
+        "docs.jsonl",
+        json,
+        "invalid UTF-8 at byte column 21",
+        remedy,
+    );
+    rejects(
+        "docs.tsv",
+        b"3\td\xe9j\xe0",
+        "invalid UTF-8 at byte column 4",
+        remedy,
+    );
+    rejects(
+        "docs.txt",
+        b"d\xe9j\xe0",
+        "invalid UTF-8 at byte column 2",
+        remedy,
+    );
 }
 
 #[test]
@@ -146,14 +171,16 @@ fn rejects(input: &str, line: &[u8], problem: &str, remedy: &str) {
     };
     let sandbox = Sandbox::new();
     sandbox.write(input, [good, good, line, good].join(&b'\n'));
-    sandbox.encode(&format!("--input {input} --output rows.jsonl")).fails(
-        1,
-        &[
-            &format!("lexpeak: {input}, line 3: {problem}"),
-            remedy,
-            "the rows finished so far are kept in rows.jsonl.partial",
-        ],
-    );
+    sandbox
+        .encode(&format!("--input {input} --output rows.jsonl"))
+        .fails(
+            1,
+            &[
+                &format!("lexpeak: {input}, line 3: {problem}"),
+                remedy,
+                "the rows finished so far are kept in rows.jsonl.partial",
+            ],
+        );
     assert!(!sandbox.has("rows.jsonl"));
     assert_eq!(sandbox.rows("rows.jsonl.partial").len(), 2);
 }
@@ -170,7 +197,11 @@ fn an_error_far_into_the_input_comes_after_all_rows_before_it() {
 
 #[test]
 fn duplicate_ids_are_allowed() {
-    let found = encode_file(&Sandbox::new(), "docs.tsv", "a\tred\na\tred\nb\tfox\na\tdog\n");
+    let found = encode_file(
+        &Sandbox::new(),
+        "docs.tsv",
+        "a\tred\na\tred\nb\tfox\na\tdog\n",
+    );
     assert_eq!(ids(&found), [r#""a""#, r#""a""#, r#""b""#, r#""a""#]);
 }
 
@@ -241,12 +272,22 @@ fn the_extension_names_the_format_unless_the_option_does() {
         ("docs.jsonl", json, "", r#""j""#),
         ("docs.ndjson", json, "", r#""j""#),
         ("docs.JSON", json, "", r#""j""#),
-        ("docs.tsv", line, "", r#""{\"id\": \"j\", \"text\": \"red\"}""#),
+        (
+            "docs.tsv",
+            line,
+            "",
+            r#""{\"id\": \"j\", \"text\": \"red\"}""#,
+        ),
         ("docs.txt", json, "", "1"),
         ("docs", json, "", "1"),
         ("docs.jsonl.gz", json, "", "1"),
         ("docs.txt", json, "--input-format jsonl", r#""j""#),
-        ("docs.jsonl", line, "--input-format tsv", r#""{\"id\": \"j\", \"text\": \"red\"}""#),
+        (
+            "docs.jsonl",
+            line,
+            "--input-format tsv",
+            r#""{\"id\": \"j\", \"text\": \"red\"}""#,
+        ),
         ("docs.jsonl", json, "--input-format text", "1"),
     ] {
         sandbox.write(name, content);
@@ -265,7 +306,13 @@ fn standard_input_is_json_unless_the_option_says_otherwise() {
     assert_eq!(ids(&rows(&run.stdout)), ["1"]);
 
     let run = encode_stdin(&sandbox, "", &format!("{json}red planet\n"));
-    let run = run.fails(1, &["standard input, line 2: no JSON object", "; each line must be"]);
+    let run = run.fails(
+        1,
+        &[
+            "standard input, line 2: no JSON object",
+            "; each line must be",
+        ],
+    );
     assert_eq!(rows(&run.stdout).len(), 1);
 }
 
@@ -273,7 +320,13 @@ fn standard_input_is_json_unless_the_option_says_otherwise() {
 fn an_input_that_is_not_there_is_named() {
     let sandbox = Sandbox::new();
     let run = sandbox.encode("--input nothing.jsonl --output rows.jsonl");
-    run.fails(1, &["lexpeak: nothing.jsonl: cannot open", "; check the path"]);
+    run.fails(
+        1,
+        &[
+            "lexpeak: nothing.jsonl: cannot open",
+            "; name a file that exists and is readable",
+        ],
+    );
     assert!(!sandbox.has("rows.jsonl") && !sandbox.has("rows.jsonl.partial"));
 }
 
@@ -281,7 +334,13 @@ fn an_input_that_is_not_there_is_named() {
 fn an_input_that_is_a_folder_is_named() {
     let sandbox = Sandbox::new();
     let run = sandbox.encode("--input model --output rows.jsonl");
-    run.fails(1, &["lexpeak: model: cannot open", "it is a folder; name a file in it"]);
+    run.fails(
+        1,
+        &[
+            "lexpeak: model: cannot open",
+            "it is a folder; name a file in it",
+        ],
+    );
     assert!(!sandbox.has("rows.jsonl") && !sandbox.has("rows.jsonl.partial"));
 }
 
@@ -289,7 +348,9 @@ fn an_input_that_is_a_folder_is_named() {
 fn rows_come_in_the_order_of_the_documents() {
     // Several chunks and many batches of texts of very different lengths, some of them repeated.
     let sandbox = Sandbox::new();
-    let texts: Vec<String> = (0..1000).map(|n: usize| "fox and dog ".repeat(n * n % 13)).collect();
+    let texts: Vec<String> = (0..1000)
+        .map(|n: usize| "fox and dog ".repeat(n * n % 13))
+        .collect();
     let found = sandbox.encode_texts("--batch-tokens 100", &texts);
     let numbers: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
     assert_eq!(ids(&found), numbers);
@@ -310,7 +371,11 @@ fn encode_file(sandbox: &Sandbox, name: &str, content: &str) -> Vec<crate::sandb
 
 fn encode_stdin(sandbox: &Sandbox, options: &str, content: &str) -> Run {
     let line = format!("encode --model model --input - --output - {options}");
-    let mut child = sandbox.command(&line).stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut child = sandbox
+        .command(&line)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     let mut stdin = child.stdin.take().expect("it is piped");
     stdin.write_all(content.as_bytes()).expect("it is read");
     drop(stdin);

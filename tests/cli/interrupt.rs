@@ -8,24 +8,35 @@ use std::time::{Duration, Instant};
 use crate::sandbox::{Run, Sandbox, ids, signal};
 
 /// So many rows are longer than the buffer before the file: some of them are seen in it.
-const DOCUMENTS: usize = 3000;
+const DOCUMENTS: usize = 10_000;
 
 /// A run that has written rows to `rows.jsonl.partial` and waits for more input.
 fn waiting_run(sandbox: &Sandbox) -> (Child, ChildStdin) {
     let line = "encode --model model --input - --input-format text --output rows.jsonl";
-    let mut child = sandbox.command(line).stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut child = sandbox
+        .command(line)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     let mut stdin = child.stdin.take().expect("it is piped");
     let text = "the quick brown fox and the lazy dog\n";
-    stdin.write_all(text.repeat(DOCUMENTS).as_bytes()).expect("it is read");
+    stdin
+        .write_all(text.repeat(DOCUMENTS).as_bytes())
+        .expect("it is read");
     let partial = sandbox.path("rows.jsonl.partial");
-    wait_until("rows are written", || partial.metadata().is_ok_and(|file| file.len() > 0));
+    wait_until("rows are written", || {
+        partial.metadata().is_ok_and(|file| file.len() > 0)
+    });
     (child, stdin)
 }
 
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "waited in vain until {what}"
+        );
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -38,7 +49,8 @@ fn an_interrupted_run_keeps_whole_rows_apart() {
         assert!(!sandbox.has("rows.jsonl"));
 
         signal(name, child.id());
-        let message = "the rows finished so far are kept in rows.jsonl.partial\nlexpeak: interrupted";
+        let message =
+            "the rows finished so far are kept in rows.jsonl.partial\nlexpeak: interrupted";
         Run::end_of(child).fails(130, &[message]);
         drop(stdin); // It was open until here: the run did not end because its input did.
 
@@ -65,7 +77,10 @@ fn a_second_interrupt_ends_a_run_that_cannot_write() {
     // Its reader is there but takes nothing, so that the first one cannot be heeded.
     let sandbox = Sandbox::new();
     let line = "encode --model model --input docs.txt --output -";
-    sandbox.write("docs.txt", "the quick brown fox and the lazy dog\n".repeat(DOCUMENTS));
+    sandbox.write(
+        "docs.txt",
+        "the quick brown fox and the lazy dog\n".repeat(DOCUMENTS),
+    );
     let mut child = sandbox.command(line).spawn().expect("it starts");
     let mut stdout = child.stdout.take().expect("it is piped");
     stdout.read_exact(&mut [0]).expect("it has begun to write");

@@ -20,24 +20,96 @@ fn wrong_usage_is_told_from_failure() {
     let sandbox = Sandbox::new();
     sandbox.write_documents("docs.jsonl", &TEXTS);
     for (options, parts) in [
-        ("--no-such-option", ["--no-such-option", "Usage: lexpeak encode"]),
-        ("--max-length 1", ["a length of 1 tokens is out of this model's range", "; ask for 3 to 40 tokens"]),
-        ("--max-length 2", ["a length of 2 tokens is out of this model's range", "; ask for 3 to 40 tokens"]),
-        ("--max-length 41", ["a length of 41 tokens is out of this model's range", "; ask for 3 to 40 tokens"]),
+        (
+            "--no-such-option",
+            ["--no-such-option", "Usage: lexpeak encode"],
+        ),
+        (
+            "--max-length 1",
+            [
+                "a length of 1 tokens is out of this model's range",
+                "; ask for 3 to 40 tokens",
+            ],
+        ),
+        (
+            "--max-length 2",
+            [
+                "a length of 2 tokens is out of this model's range",
+                "; ask for 3 to 40 tokens",
+            ],
+        ),
+        (
+            "--max-length 41",
+            [
+                "a length of 41 tokens is out of this model's range",
+                "; ask for 3 to 40 tokens",
+            ],
+        ),
         ("--max-length -1", ["-1", "--help"]),
-        ("--min-weight nan", ["a minimum weight of NaN", "; weights are greater than 0: ask for 0 or more"]),
-        ("--min-weight inf", ["a minimum weight of inf", "; weights are greater than 0: ask for 0 or more"]),
-        ("--min-weight=-1", ["a minimum weight of -1", "; weights are greater than 0: ask for 0 or more"]),
-        ("--min-weight -1", ["a minimum weight of -1", "; weights are greater than 0: ask for 0 or more"]),
+        (
+            "--min-weight nan",
+            [
+                "a minimum weight of NaN",
+                "; weights are greater than 0: ask for 0 or more",
+            ],
+        ),
+        (
+            "--min-weight inf",
+            [
+                "a minimum weight of inf",
+                "; weights are greater than 0: ask for 0 or more",
+            ],
+        ),
+        (
+            "--min-weight=-1",
+            [
+                "a minimum weight of -1",
+                "; weights are greater than 0: ask for 0 or more",
+            ],
+        ),
+        (
+            "--min-weight -1",
+            [
+                "a minimum weight of -1",
+                "; weights are greater than 0: ask for 0 or more",
+            ],
+        ),
         ("--top-k many", ["--top-k", "many"]),
-        ("--threads 0", ["0 worker threads", "; at least 1 is needed"]),
-        ("--batch-tokens 0", ["0 tokens a batch", "; at least 1 is needed"]),
-        ("--device tpu", ["\"tpu\" is no device", "say auto, cuda, cuda:N or cpu"]),
-        ("--device cuda:x", ["\"cuda:x\" is no device", "say auto, cuda, cuda:N or cpu"]),
-        ("--dtype f64", ["--dtype", "possible values: auto, f32, f16, bf16, int8"]),
-        ("--role title", ["--role", "possible values: document, query"]),
-        ("--special-tokens none", ["--special-tokens", "possible values: keep, zero-columns, drop-positions"]),
-        ("--input-format csv", ["--input-format", "possible values: jsonl, tsv, text"]),
+        (
+            "--threads 0",
+            ["0 worker threads", "; at least 1 is needed"],
+        ),
+        (
+            "--batch-tokens 0",
+            ["0 tokens a batch", "; at least 1 is needed"],
+        ),
+        (
+            "--device tpu",
+            ["\"tpu\" is no device", "say auto, cuda, cuda:N or cpu"],
+        ),
+        (
+            "--device cuda:x",
+            ["\"cuda:x\" is no device", "say auto, cuda, cuda:N or cpu"],
+        ),
+        (
+            "--dtype f64",
+            ["--dtype", "possible values: auto, f32, f16, bf16, int8"],
+        ),
+        (
+            "--role title",
+            ["--role", "possible values: document, query"],
+        ),
+        (
+            "--special-tokens none",
+            [
+                "--special-tokens",
+                "possible values: keep, zero-columns, drop-positions",
+            ],
+        ),
+        (
+            "--input-format csv",
+            ["--input-format", "possible values: jsonl, tsv, text"],
+        ),
         ("--format parquet", ["--format", "possible values: jsonl"]),
     ] {
         // What an earlier run left is not lost to a slip in the command line.
@@ -56,8 +128,14 @@ fn what_is_left_out_is_asked_for() {
         ("", "Usage: lexpeak"),
         ("frobnicate", "frobnicate"),
         ("encode", "--model <DIR|HUB_ID>"),
-        ("encode --model model --output rows.jsonl", "--input <FILE|->"),
-        ("encode --model model --input docs.jsonl", "--output <FILE|->"),
+        (
+            "encode --model model --output rows.jsonl",
+            "--input <FILE|->",
+        ),
+        (
+            "encode --model model --input docs.jsonl",
+            "--output <FILE|->",
+        ),
         ("explain --model model", "<TEXT>"),
     ] {
         sandbox.run(line).fails(2, &[part]);
@@ -69,11 +147,26 @@ fn an_engine_that_is_not_there_is_no_wrong_usage() {
     let sandbox = Sandbox::new();
     sandbox.write_documents("docs.jsonl", &TEXTS);
     for (options, parts) in [
-        ("--device cuda", ["has no CUDA engine", "; use --device cpu"]),
-        ("--device cuda:1", ["has no CUDA engine", "; use --device cpu"]),
-        ("--device cpu --dtype f16", ["the CPU engine has no f16 kernels", "; it computes in f32"]),
-        ("--device cpu --dtype bf16", ["the CPU engine has no bf16 kernels", "; it computes in f32"]),
-        ("--device cpu --dtype int8", ["the CPU engine has no int8 kernels", "; it computes in f32"]),
+        (
+            "--device cuda",
+            ["has no CUDA engine", "; use --device cpu"],
+        ),
+        (
+            "--device cuda:1",
+            ["has no CUDA engine", "; use --device cpu"],
+        ),
+        (
+            "--device cpu --dtype f16",
+            ["the CPU engine has no f16 kernels", "; it computes in f32"],
+        ),
+        (
+            "--device cpu --dtype bf16",
+            ["the CPU engine has no bf16 kernels", "; it computes in f32"],
+        ),
+        (
+            "--device cpu --dtype int8",
+            ["the CPU engine has no int8 kernels", "; it computes in f32"],
+        ),
     ] {
         let run = sandbox.encode(&format!("--input docs.jsonl --output rows.jsonl {options}"));
         run.fails(1, &parts);
@@ -86,7 +179,11 @@ fn an_engine_that_is_not_there_is_no_wrong_usage() {
 fn the_cpu_computes_in_f32() {
     let sandbox = Sandbox::new();
     let expected = sandbox.encode_texts("", &TEXTS);
-    for options in ["--device cpu", "--device auto --dtype f32", "--device cpu --dtype auto"] {
+    for options in [
+        "--device cpu",
+        "--device auto --dtype f32",
+        "--device cpu --dtype auto",
+    ] {
         assert_same_vectors(&sandbox.encode_texts(options, &TEXTS), &expected);
     }
 }
@@ -126,12 +223,19 @@ fn top_k_keeps_the_heaviest() {
 fn min_weight_keeps_what_is_above() {
     let sandbox = Sandbox::new();
     let all = sandbox.encode_texts("", &TEXTS);
-    assert!(all.iter().all(|row| row.values.iter().all(|&weight| weight > 0.0)));
+    assert!(
+        all.iter()
+            .all(|row| row.values.iter().all(|&weight| weight > 0.0))
+    );
     let median = all[0].values[all[0].values.len() / 2];
     for limit in [0.0, median, 100.0] {
         let found = sandbox.encode_texts(&format!("--min-weight {limit}"), &TEXTS);
         let kept = entries_where(&all, |_, weight| weight > limit);
-        assert_eq!(entries_where(&found, |_, _| true), kept, "--min-weight {limit}");
+        assert_eq!(
+            entries_where(&found, |_, _| true),
+            kept,
+            "--min-weight {limit}"
+        );
     }
 }
 
@@ -151,7 +255,9 @@ fn both_limits_hold_together() {
 fn entries_where(rows: &[Row], keep: impl Fn(&Row, f32) -> bool) -> Vec<Vec<(u32, f64)>> {
     let kept = |row: &Row| {
         let entries = row.entries().into_iter();
-        entries.filter(|&(_, weight)| keep(row, weight as f32)).collect()
+        entries
+            .filter(|&(_, weight)| keep(row, weight as f32))
+            .collect()
     };
     rows.iter().map(kept).collect()
 }
@@ -161,26 +267,52 @@ fn max_length_cuts_and_says_so() {
     let sandbox = Sandbox::new();
     let long = "red planet mars known as the rocket";
     sandbox.write_documents("docs.jsonl", &[long, "red planet", long, "red planet mars"]);
-    let run = sandbox.encode("--input docs.jsonl --output cut.jsonl --max-length 5").succeeds();
-    assert!(run.stderr.contains("\n2 documents were longer than "), "{}", run.stderr);
-    let short = ["red planet mars", "red planet", "red planet mars", "red planet mars"];
-    assert_same_vectors(&sandbox.rows("cut.jsonl"), &sandbox.encode_texts("", &short));
+    let run = sandbox
+        .encode("--input docs.jsonl --output cut.jsonl --max-length 5")
+        .succeeds();
+    assert!(
+        run.stderr.contains("\n2 documents were longer than "),
+        "{}",
+        run.stderr
+    );
+    let short = [
+        "red planet mars",
+        "red planet",
+        "red planet mars",
+        "red planet mars",
+    ];
+    assert_same_vectors(
+        &sandbox.rows("cut.jsonl"),
+        &sandbox.encode_texts("", &short),
+    );
 
-    let run = sandbox.encode("--input docs.jsonl --output whole.jsonl").succeeds();
+    let run = sandbox
+        .encode("--input docs.jsonl --output whole.jsonl")
+        .succeeds();
     assert!(!run.stderr.contains("longer than"), "{}", run.stderr);
     // The model itself takes 40.
     sandbox.write_documents("docs.jsonl", &["fox ".repeat(38), "fox ".repeat(39)]);
     let run = sandbox.encode("--input docs.jsonl --output -").succeeds();
-    assert!(run.stderr.contains("\n1 documents were longer than "), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("\n1 documents were longer than "),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
 fn special_tokens_are_kept_by_default() {
     let sandbox = Sandbox::new();
     let default = sandbox.encode_texts("", &TEXTS);
-    assert_same_vectors(&sandbox.encode_texts("--special-tokens keep", &TEXTS), &default);
+    assert_same_vectors(
+        &sandbox.encode_texts("--special-tokens keep", &TEXTS),
+        &default,
+    );
     let has_special = |row: &Row| row.indices.iter().any(|id| SPECIAL_IDS.contains(id));
-    assert!(default.iter().any(has_special), "this model gives them weights");
+    assert!(
+        default.iter().any(has_special),
+        "this model gives them weights"
+    );
 }
 
 #[test]
@@ -199,7 +331,10 @@ fn special_tokens_can_lose_their_positions() {
     let sandbox = Sandbox::new();
     let found = sandbox.encode_texts("--special-tokens drop-positions", &TEXTS);
     let all = sandbox.encode_texts("", &TEXTS);
-    assert!(found[2].indices.is_empty(), "an empty text has no other positions");
+    assert!(
+        found[2].indices.is_empty(),
+        "an empty text has no other positions"
+    );
     for (found, all) in found.iter().zip(&all) {
         // The max over some of the positions.
         let of_all = |id| all.entries().into_iter().find(|entry| entry.0 == id);
@@ -215,9 +350,17 @@ fn special_tokens_can_lose_their_positions() {
 #[test]
 fn tokens_are_the_vocabulary_s_strings() {
     let sandbox = Sandbox::new();
-    let words: Vec<String> = sandbox.read("model/vocab.txt").lines().map(str::to_owned).collect();
+    let words: Vec<String> = sandbox
+        .read("model/vocab.txt")
+        .lines()
+        .map(str::to_owned)
+        .collect();
     for row in sandbox.encode_texts("--tokens --top-k 20", &TEXTS) {
-        let tokens: Vec<_> = row.indices.iter().map(|&id| words[id as usize].clone()).collect();
+        let tokens: Vec<_> = row
+            .indices
+            .iter()
+            .map(|&id| words[id as usize].clone())
+            .collect();
         assert_eq!(row.tokens, Some(tokens));
     }
     let without = sandbox.encode_texts("", &TEXTS);
@@ -237,7 +380,10 @@ fn roles_have_the_prompts_of_the_model() {
 
     let plain = Sandbox::new();
     assert_same_vectors(&query, &plain.encode_texts("", &["red planet", "red dog"]));
-    assert_same_vectors(&document, &plain.encode_texts("", &["the planet", "the dog"]));
+    assert_same_vectors(
+        &document,
+        &plain.encode_texts("", &["the planet", "the dog"]),
+    );
     assert_same_vectors(&default, &document);
     let same = plain.encode_texts("--role query", &["planet"]);
     assert_same_vectors(&same, &plain.encode_texts("--role document", &["planet"]));
@@ -247,9 +393,16 @@ fn roles_have_the_prompts_of_the_model() {
 fn help_and_version_are_no_errors() {
     let sandbox = Sandbox::empty();
     let run = sandbox.run("--version").succeeds();
-    assert_eq!(run.stdout, format!("lexpeak {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        run.stdout,
+        format!("lexpeak {}\n", env!("CARGO_PKG_VERSION"))
+    );
     for command in ["encode", "explain", "info"] {
         let run = sandbox.run(&format!("{command} --help")).succeeds();
-        assert!(run.stdout.contains(&format!("Usage: lexpeak {command}")), "{}", run.stdout);
+        assert!(
+            run.stdout.contains(&format!("Usage: lexpeak {command}")),
+            "{}",
+            run.stdout
+        );
     }
 }

@@ -14,9 +14,15 @@ fn with_documents() -> Sandbox {
 #[test]
 fn a_whole_file_leaves_nothing_beside_it() {
     let sandbox = with_documents();
-    let run = sandbox.encode("--input docs.jsonl --output rows.jsonl").succeeds();
+    let run = sandbox
+        .encode("--input docs.jsonl --output rows.jsonl")
+        .succeeds();
     assert_eq!(run.stdout, "");
-    assert!(run.stderr.starts_with("2 documents, 8 tokens in "), "{}", run.stderr);
+    assert!(
+        run.stderr.starts_with("2 documents, 8 tokens in "),
+        "{}",
+        run.stderr
+    );
     assert!(run.stderr.contains("; engine cpu f32 ("), "{}", run.stderr);
     assert_eq!(ids(&sandbox.rows("rows.jsonl")), ["0", "1"]);
     assert!(!sandbox.has("rows.jsonl.partial"));
@@ -25,7 +31,9 @@ fn a_whole_file_leaves_nothing_beside_it() {
 #[test]
 fn standard_output_has_the_same_rows_and_nothing_else() {
     let sandbox = with_documents();
-    sandbox.encode("--input docs.jsonl --output rows.jsonl").succeeds();
+    sandbox
+        .encode("--input docs.jsonl --output rows.jsonl")
+        .succeeds();
     let run = sandbox.encode("--input docs.jsonl --output -").succeeds();
     assert_eq!(run.stdout, sandbox.read("rows.jsonl"));
     assert!(!sandbox.has("-") && !sandbox.has("-.partial"));
@@ -36,11 +44,15 @@ fn an_earlier_file_stays_until_the_new_one_is_whole() {
     let sandbox = with_documents();
     sandbox.write("rows.jsonl", "earlier");
     sandbox.write("bad.jsonl", sandbox.read("docs.jsonl") + "{}\n");
-    sandbox.encode("--input bad.jsonl --output rows.jsonl").fails(1, &["bad.jsonl, line 3"]);
+    sandbox
+        .encode("--input bad.jsonl --output rows.jsonl")
+        .fails(1, &["bad.jsonl, line 3"]);
     assert_eq!(sandbox.read("rows.jsonl"), "earlier");
     assert_eq!(sandbox.rows("rows.jsonl.partial").len(), 2);
 
-    sandbox.encode("--input docs.jsonl --output rows.jsonl").succeeds();
+    sandbox
+        .encode("--input docs.jsonl --output rows.jsonl")
+        .succeeds();
     assert_eq!(sandbox.rows("rows.jsonl").len(), 2);
     assert!(!sandbox.has("rows.jsonl.partial"));
 }
@@ -52,7 +64,9 @@ fn a_link_stays_a_link() {
     fs::create_dir(sandbox.path("data")).expect("a folder");
     sandbox.write("data/rows.jsonl", "earlier");
     std::os::unix::fs::symlink("data/rows.jsonl", sandbox.path("link")).expect("a link");
-    sandbox.encode("--input docs.jsonl --output link").succeeds();
+    sandbox
+        .encode("--input docs.jsonl --output link")
+        .succeeds();
     assert!(sandbox.path("link").is_symlink());
     assert_eq!(sandbox.rows("data/rows.jsonl").len(), 2);
     assert!(!sandbox.has("link.partial") && !sandbox.has("data/rows.jsonl.partial"));

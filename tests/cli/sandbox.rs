@@ -19,7 +19,7 @@ use crate::support::random_model::RandomModel;
 const ROW_TOLERANCE: f64 = 1e-5;
 
 /// No run here takes a fraction of this; one that does hangs.
-const LONGEST_RUN: Duration = Duration::from_secs(300);
+const LONGEST_RUN: Duration = Duration::from_secs(120);
 
 /// A temporary folder with a model in `model/`. The command runs inside, so that paths are short:
 /// in what a test asks for and in what the command says.
@@ -163,7 +163,11 @@ impl Run {
         assert_eq!(self.code, Some(code), "{self:#?}");
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
         for part in parts {
-            assert!(self.stderr.contains(part), "{part:?} is not in: {}", self.stderr);
+            assert!(
+                self.stderr.contains(part),
+                "{part:?} is not in: {}",
+                self.stderr
+            );
         }
         self
     }
@@ -182,8 +186,13 @@ impl From<Output> for Run {
 
 /// Sends a signal to a process that this test has started and not yet waited for.
 pub fn signal(name: &str, process: u32) {
-    let sent = Command::new("kill").args([format!("-{name}"), process.to_string()]).status();
-    assert!(sent.expect("kill runs").success(), "signal {name} to {process}");
+    let sent = Command::new("kill")
+        .args([format!("-{name}"), process.to_string()])
+        .status();
+    assert!(
+        sent.expect("kill runs").success(),
+        "signal {name} to {process}"
+    );
 }
 
 /// One line of output.
@@ -220,7 +229,10 @@ pub fn json_lines(texts: &[impl AsRef<str>]) -> String {
 /// The rows on `lines`, each of them whole.
 #[track_caller]
 pub fn rows(lines: &str) -> Vec<Row> {
-    assert!(lines.is_empty() || lines.ends_with('\n'), "the last line is cut off");
+    assert!(
+        lines.is_empty() || lines.ends_with('\n'),
+        "the last line is cut off"
+    );
     let row = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?}: {e}"));
     lines.lines().map(row).collect()
 }
@@ -234,7 +246,11 @@ pub fn assert_same_vectors(found: &[Row], expected: &[Row]) {
     assert_eq!(found.len(), expected.len());
     let mut agreement = Agreement::within(ROW_TOLERANCE);
     for (number, (found, expected)) in found.iter().zip(expected).enumerate() {
-        agreement.row(&format!("row {number}"), &found.entries(), &expected.entries());
+        agreement.row(
+            &format!("row {number}"),
+            &found.entries(),
+            &expected.entries(),
+        );
     }
     agreement.finish("rows");
 }

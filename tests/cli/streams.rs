@@ -20,8 +20,13 @@ fn a_full_device_is_reported_and_stays_a_device() {
 
     let sandbox = with_documents();
     let run = sandbox.encode("--input docs.jsonl --output /dev/full");
-    run.fails(1, &["lexpeak: /dev/full: cannot write: ", "; free some space"]);
-    let kind = fs::symlink_metadata("/dev/full").expect("it is there").file_type();
+    run.fails(
+        1,
+        &["lexpeak: /dev/full: cannot write: ", "; free some space"],
+    );
+    let kind = fs::symlink_metadata("/dev/full")
+        .expect("it is there")
+        .file_type();
     assert!(kind.is_char_device());
     assert!(!fs::exists("/dev/full.partial").expect("/dev can be searched"));
 }
@@ -30,13 +35,19 @@ fn a_full_device_is_reported_and_stays_a_device() {
 #[test]
 fn full_standard_output_is_reported() {
     let sandbox = with_documents();
-    let parts = ["lexpeak: standard output: cannot write: ", "; free some space"];
+    let parts = [
+        "lexpeak: standard output: cannot write: ",
+        "; free some space",
+    ];
     for line in [
         "encode --model model --input docs.jsonl --output -",
         "explain --model model mars",
         "info",
     ] {
-        let full = File::options().write(true).open("/dev/full").expect("the device");
+        let full = File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("the device");
         Run::of(sandbox.command(line).stdout(full)).fails(1, &parts);
     }
 }
@@ -70,7 +81,11 @@ fn encode_ends_quietly_when_its_reader_goes_away() {
 
     // The same in the middle of its work: the input has no end.
     let line = "encode --model model --input - --input-format text --output -";
-    let mut child = sandbox.command(line).stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut child = sandbox
+        .command(line)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     drop(child.stdout.take());
     let mut stdin = child.stdin.take().expect("it is piped");
     let stopped = loop {

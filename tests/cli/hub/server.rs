@@ -118,18 +118,29 @@ impl State {
         }
         if request.path == format!("/api/models/{MODEL_ID}/revision/main") {
             let files = file_names(&self.folder, "");
-            let siblings: Vec<_> = files.iter().map(|name| json!({"rfilename": name})).collect();
+            let siblings: Vec<_> = files
+                .iter()
+                .map(|name| json!({"rfilename": name}))
+                .collect();
             let listing = json!({"siblings": siblings, "sha": COMMIT}).to_string();
             return respond(&stream, "200 OK", "", listing.as_bytes());
         }
-        let name = request.path.strip_prefix(&format!("/{MODEL_ID}/resolve/main/"));
+        let name = request
+            .path
+            .strip_prefix(&format!("/{MODEL_ID}/resolve/main/"));
         match name.map(|name| (name, fs::read(self.folder.join(name)))) {
             Some((name, Ok(content))) => self.send(&stream, name, &content, &request),
             _ => respond(&stream, "404 Not Found", "", b""),
         }
     }
 
-    fn send(&self, stream: &TcpStream, name: &str, content: &[u8], request: &Request) -> io::Result<()> {
+    fn send(
+        &self,
+        stream: &TcpStream,
+        name: &str,
+        content: &[u8],
+        request: &Request,
+    ) -> io::Result<()> {
         let size = content.len();
         let (first, last) = request.range.unwrap_or((0, None));
         let end = last.map_or(size, |last| size.min(last + 1));
@@ -154,7 +165,12 @@ fn respond(stream: &TcpStream, status: &str, headers: &str, body: &[u8]) -> io::
     (&mut &*stream).write_all(body)
 }
 
-fn write_head(mut stream: &TcpStream, status: &str, headers: &str, length: usize) -> io::Result<()> {
+fn write_head(
+    mut stream: &TcpStream,
+    status: &str,
+    headers: &str,
+    length: usize,
+) -> io::Result<()> {
     write!(
         stream,
         "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n"
@@ -163,7 +179,11 @@ fn write_head(mut stream: &TcpStream, status: &str, headers: &str, length: usize
 
 fn read_request(stream: &TcpStream) -> io::Result<Request> {
     let mut lines = BufReader::new(stream).lines();
-    let mut next = move || lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()));
+    let mut next = move || {
+        lines
+            .next()
+            .unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))
+    };
     let first = next()?;
     let mut request = Request {
         path: first.split(' ').nth(1).unwrap_or_default().to_owned(),
@@ -192,7 +212,10 @@ fn parse_range(value: &str) -> Option<(usize, Option<usize>)> {
 /// All files below `folder`, with `prefix` before their names.
 fn file_names(folder: &Path, prefix: &str) -> Vec<String> {
     let mut names = Vec::new();
-    for entry in fs::read_dir(folder).expect("the model folder").map(|entry| entry.expect("an entry")) {
+    for entry in fs::read_dir(folder)
+        .expect("the model folder")
+        .map(|entry| entry.expect("an entry"))
+    {
         let name = format!("{prefix}{}", entry.file_name().to_str().expect("UTF-8"));
         if entry.path().is_dir() {
             names.extend(file_names(&entry.path(), &format!("{name}/")));
