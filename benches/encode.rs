@@ -23,7 +23,9 @@ const LENGTH: usize = 256;
 
 fn encode(c: &mut Criterion) {
     let demo_folder = demo_model::folder();
-    let demo = Encoder::builder(&demo_folder).build().expect("the demo model");
+    let demo = Encoder::builder(&demo_folder)
+        .build()
+        .expect("the demo model");
     let passages = passages();
     bench(c, "splade-tiny/passages", &demo, &passages);
 
@@ -31,7 +33,9 @@ fn encode(c: &mut Criterion) {
     bench(c, "splade-tiny/256", &demo, &texts);
 
     let base_folder = bert_base(&demo_folder);
-    let base = Encoder::builder(base_folder.path()).build().expect("a random BERT-base");
+    let base = Encoder::builder(base_folder.path())
+        .build()
+        .expect("a random BERT-base");
     bench(c, "bert-base/256", &base, &texts[..8]);
     bench(c, "bert-base/one-passage", &base, &passages[..1]);
 }
@@ -105,7 +109,11 @@ fn passages() -> Vec<String> {
         let row: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
         row["text"].as_str().expect("a text").to_owned()
     };
-    fs::read_to_string(path).expect("sample passages").lines().map(text).collect()
+    fs::read_to_string(path)
+        .expect("sample passages")
+        .lines()
+        .map(text)
+        .collect()
 }
 
 /// 32 different texts of at least `length` tokens, made of real passages.
@@ -116,7 +124,9 @@ fn texts_of(length: usize, passages: &[String], encoder: &Encoder) -> Vec<String
             for passage in passages.iter().cycle().skip(first * 7) {
                 text += passage;
                 text += ". ";
-                let ids = encoder.token_ids(&text, &EncodeOptions::default()).expect("token ids");
+                let ids = encoder
+                    .token_ids(&text, &EncodeOptions::default())
+                    .expect("token ids");
                 if ids.len() > length {
                     break;
                 }
@@ -141,7 +151,8 @@ fn bert_base(demo_folder: &Path) -> tempfile::TempDir {
     };
     model.write(folder.path());
     for file in ["tokenizer.json", "tokenizer_config.json"] {
-        fs::copy(demo_folder.join(file), folder.path().join(file)).expect("the demo model's tokeniser");
+        fs::copy(demo_folder.join(file), folder.path().join(file))
+            .expect("the demo model's tokeniser");
     }
     folder
 }

@@ -297,7 +297,11 @@ mod tests {
         let mut reader = DocumentReader::new(BufReader::new(Failing), InputFormat::Text, "docs");
         let error = reader.next().expect("an item").expect_err("cannot read");
         assert_eq!(error.category(), Category::Input);
-        assert_eq!(error.to_string(), "docs: cannot read: the cable is out");
+        let said = error.to_string();
+        assert!(
+            said.starts_with("docs: cannot read: the cable is out; "),
+            "{said}"
+        );
         assert!(reader.next().is_none());
     }
 

@@ -136,9 +136,9 @@ fn progress_bar() -> ProgressBar {
 
 fn line(summary: &Summary) -> String {
     format!(
-        "{} documents, {} tokens in {:.1} s: {:.0} documents/s, {:.0} tokens/s, {:.1} non-zeros a document",
-        summary.documents,
-        summary.tokens,
+        "{}, {} in {:.1} s: {:.0} documents/s, {:.0} tokens/s, {:.1} non-zeros a document",
+        count(summary.documents, "document"),
+        count(summary.tokens, "token"),
         summary.elapsed.as_secs_f64(),
         summary.documents_per_second(),
         summary.tokens_per_second(),
@@ -150,11 +150,16 @@ fn report(summary: &Summary, encoder: &Encoder) {
     eprintln!("{}; engine {}", line(summary), encoder.description());
     if summary.truncated > 0 {
         eprintln!(
-            "{} documents were longer than the model takes and lost their end",
-            summary.truncated
+            "{} cut at the maximum length",
+            count(summary.truncated, "document")
         );
     }
     if summary.empty > 0 {
-        eprintln!("{} documents have an empty row", summary.empty);
+        eprintln!("{} with an empty row", count(summary.empty, "document"));
     }
+}
+
+fn count(number: u64, noun: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{s}")
 }

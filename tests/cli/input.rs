@@ -41,7 +41,7 @@ fn an_empty_text_has_a_row() {
     assert_eq!(lines[2], r#"{"id":2,"indices":[],"values":[]}"#);
     assert!(!rows(&run.stdout)[1].indices.is_empty());
     assert!(
-        run.stderr.contains("2 documents have an empty row"),
+        run.stderr.contains("2 documents with an empty row"),
         "{}",
         run.stderr
     );

@@ -271,7 +271,8 @@ fn max_length_cuts_and_says_so() {
         .encode("--input docs.jsonl --output cut.jsonl --max-length 5")
         .succeeds();
     assert!(
-        run.stderr.contains("\n2 documents were longer than "),
+        run.stderr
+            .contains("\n2 documents cut at the maximum length"),
         "{}",
         run.stderr
     );
@@ -289,12 +290,13 @@ fn max_length_cuts_and_says_so() {
     let run = sandbox
         .encode("--input docs.jsonl --output whole.jsonl")
         .succeeds();
-    assert!(!run.stderr.contains("longer than"), "{}", run.stderr);
+    assert!(!run.stderr.contains("maximum length"), "{}", run.stderr);
     // The model itself takes 40.
     sandbox.write_documents("docs.jsonl", &["fox ".repeat(38), "fox ".repeat(39)]);
     let run = sandbox.encode("--input docs.jsonl --output -").succeeds();
     assert!(
-        run.stderr.contains("\n1 documents were longer than "),
+        run.stderr
+            .contains("\n1 document cut at the maximum length"),
         "{}",
         run.stderr
     );
