@@ -10,12 +10,14 @@ mod support;
 use std::fs;
 use std::hint::black_box;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gemm::{Parallelism, gemm};
 use lexpeak::{EncodeOptions, Encoder};
 use support::demo_model;
+use support::peak_memory::peak_memory;
 use support::random_model::RandomModel;
 
 /// Tokens a text, special ones included.
@@ -38,6 +40,8 @@ fn encode(c: &mut Criterion) {
         .expect("a random BERT-base");
     bench(c, "bert-base/256", &base, &texts[..8]);
     bench(c, "bert-base/one-passage", &base, &passages[..1]);
+    drop(base);
+    print_peak_memory("bert-base/256", base_folder.path(), &texts);
 }
 
 fn bench(c: &mut Criterion, name: &str, encoder: &Encoder, texts: &[String]) {
@@ -59,6 +63,26 @@ fn bench(c: &mut Criterion, name: &str, encoder: &Encoder, texts: &[String]) {
         b.iter(|| encoder.encode(black_box(texts), &options).expect("rows"));
     });
     group.finish();
+}
+
+/// What `lexpeak encode` takes at most, weights in their mapped file included.
+fn print_peak_memory(name: &str, model: &Path, texts: &[String]) {
+    let input = model.join("texts.txt");
+    fs::write(&input, texts.join("\n")).expect("texts.txt");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lexpeak"))
+        .args([
+            "encode",
+            "--output",
+            "/dev/null",
+            "--max-length",
+            &LENGTH.to_string(),
+        ])
+        .args([Path::new("--model"), model, Path::new("--input"), &input])
+        .spawn()
+        .expect("lexpeak");
+    let peak = peak_memory(&mut child);
+    assert!(child.wait().expect("lexpeak").success());
+    println!("encode/{name} peak resident memory: {} MB", peak / 1000);
 }
 
 /// `[T, K] x [K, N]` in f32 on all cores, as the feed-forward layer of BERT-base has it.

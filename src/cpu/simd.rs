@@ -78,7 +78,7 @@ pub(crate) fn instructions() -> &'static str {
         Arch::V3(_) => "AVX2",
         #[cfg(target_arch = "aarch64")]
         Arch::Neon(_) => "NEON",
-        _ => "no vector instructions",
+        _ => "portable",
     }
 }
 

@@ -1,11 +1,11 @@
 //! Memory does not grow with the corpus.
 
-use std::fs;
 use std::io;
 use std::thread;
 use std::time::Duration;
 
 use crate::sandbox::{Run, Sandbox};
+use crate::support::peak_memory::peak_memory;
 use crate::support::random_model::RandomModel;
 use crate::support::random_tensors::SplitMix64;
 
@@ -16,8 +16,8 @@ fn a_hundred_times_the_documents_take_no_more_memory() {
         ffn: 32,
         ..RandomModel::named("bert")
     });
-    let few = peak_memory(&sandbox, 1_000);
-    let many = peak_memory(&sandbox, 100_000);
+    let few = peak_with(&sandbox, 1_000);
+    let many = peak_with(&sandbox, 100_000);
     let growth = many as f64 / few as f64;
     println!("peak of 1,000 documents: {few} kB, of 100,000: {many} kB");
     assert!(
@@ -28,7 +28,7 @@ fn a_hundred_times_the_documents_take_no_more_memory() {
 
 /// The most memory, in kB, that encoding so many documents takes at any time. Whoever reads the rows
 /// is late, so that what is not held back piles up.
-fn peak_memory(sandbox: &Sandbox, documents: usize) -> u64 {
+fn peak_with(sandbox: &Sandbox, documents: usize) -> u64 {
     sandbox.write("docs.txt", texts(documents));
     // With its tokens a row is long enough for the first documents to fill the output's buffer.
     let line = "encode --model model --input docs.txt --output - --tokens";
@@ -38,11 +38,7 @@ fn peak_memory(sandbox: &Sandbox, documents: usize) -> u64 {
         thread::sleep(Duration::from_secs(1));
         io::copy(&mut stdout, &mut io::sink())
     });
-    let mut peak = 0;
-    while child.try_wait().expect("it is mine").is_none() {
-        peak = peak.max(high_water_mark(child.id()));
-        thread::sleep(Duration::from_millis(2));
-    }
+    let peak = peak_memory(&mut child);
     reader.join().expect("the reader ends").expect("it reads");
     let run = Run::end_of(child).succeeds();
     assert!(
@@ -68,16 +64,4 @@ fn texts(count: usize) -> String {
         lines.push('\n');
     }
     lines
-}
-
-/// The kernel's own record of the peak, in kB; 0 for a process that has ended.
-fn high_water_mark(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.map_or(0, |line| {
-        line.trim()
-            .trim_end_matches(" kB")
-            .parse()
-            .expect("a number of kB")
-    })
 }
