@@ -22,3 +22,8 @@ pub use model::{Activation, Architecture, ModelSpec, Pooling, SpladeHead};
 pub use pipeline::{Summary, encode_documents};
 pub use sparse::{SparseRow, SparseRows};
 pub use write::{OutputFormat, OutputTarget, RowWriter};
+
+/// The examples in README.md are compiled with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
