@@ -2,10 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use clap::ValueEnum;
+use std::thread;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -54,7 +54,9 @@ pub struct EncoderBuilder {
 }
 
 /// What a text is to the search that it is encoded for; models may have a prompt for either.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
 pub enum Role {
     /// A text to be found.
     #[default]
@@ -65,7 +67,9 @@ pub enum Role {
 
 /// What becomes of the special tokens (`[CLS]`, `[SEP]`, ...). Search systems differ here, and their
 /// vectors do not mix: encode queries and documents alike.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[non_exhaustive]
 pub enum SpecialTokens {
     /// They are tokens like all others: the original SPLADE, sentence-transformers.
     #[default]
@@ -107,6 +111,9 @@ pub struct Term {
     pub source: String,
 }
 
+/// Far more than any engine gains from.
+const MOST_BATCH_TOKENS: usize = 1 << 24;
+
 impl EncoderBuilder {
     /// Where to compute; default [`Device::Auto`].
     pub fn device(mut self, device: Device) -> Self {
@@ -141,14 +148,27 @@ impl EncoderBuilder {
     /// build or machine does not have.
     pub fn build(self) -> Result<Encoder> {
         let description = EngineDescription::resolve(self.device, self.dtype, self.threads)?;
-        if self.batch_tokens == Some(0) {
-            return Err(Error::usage("0 tokens a batch", "at least 1 is needed"));
+        let batch_tokens = self.batch_tokens.unwrap_or(CpuEngine::BATCH_TOKENS);
+        if !(1..=MOST_BATCH_TOKENS).contains(&batch_tokens) {
+            return Err(Error::usage(
+                format!("{batch_tokens} tokens a batch"),
+                format!("ask for 1 to {MOST_BATCH_TOKENS}"),
+            ));
         }
 
         let mut model = Model::open(&self.model)?;
         let tokenizer = Tokenizer::open(&model.folder, model.spec.vocab_size)?;
         if let Some(longest) = tokenizer.max_length {
             model.spec.max_length = model.spec.max_length.min(longest);
+        }
+        let max_length = model.spec.max_length;
+        if max_length <= tokenizer.added_tokens() {
+            return Err(Error::model(
+                &model.folder,
+                format!("a maximum length of {max_length} tokens leaves no room for text"),
+                "correct max_position_embeddings (config.json), max_seq_length \
+                 (sentence_bert_config.json) or model_max_length (tokenizer_config.json)",
+            ));
         }
         let workers = ThreadPoolBuilder::new()
             .num_threads(description.threads)
@@ -157,7 +177,7 @@ impl EncoderBuilder {
             .map_err(|e| {
                 Error::unsupported(
                     format!("the worker threads could not be started: {e}"),
-                    "allow more threads, or ask for fewer with --threads",
+                    "allow this process more threads, or ask for fewer",
                 )
             })?;
         let engine = workers.install(|| CpuEngine::new(&model))?;
@@ -168,7 +188,7 @@ impl EncoderBuilder {
             workers,
             engine: Mutex::new(Box::new(engine)),
             description,
-            batch_tokens: self.batch_tokens.unwrap_or(CpuEngine::BATCH_TOKENS),
+            batch_tokens,
         })
     }
 }
@@ -198,8 +218,8 @@ impl Encoder {
         let job = self.job(options)?;
         let mut rows = SparseRows::with_capacity(texts.len(), 0);
         let mut packer = job.packer();
-        for sequence in job.tokenize(texts)? {
-            if let Some(batch) = packer.push(&sequence) {
+        for sequence in job.tokenize(texts) {
+            if let Some(batch) = packer.push(&sequence?) {
                 rows.append(&job.encode_batch(&batch)?);
             }
         }
@@ -216,7 +236,7 @@ impl Encoder {
     /// As for [`encode`](Self::encode).
     pub fn explain(&self, text: &str, options: &EncodeOptions) -> Result<Vec<Term>> {
         let job = self.job(options)?;
-        let sequence = job.tokenize(&[text])?.remove(0);
+        let sequence = job.tokenize(&[text]).remove(0)?;
         let mut batch = PackedBatch::new();
         batch.push(&sequence, job.pool_special);
         let Encoded { rows, positions } = self.compute(&batch, Want { positions: true })?;
@@ -245,7 +265,7 @@ impl Encoder {
     ///
     /// An option without sense.
     pub fn token_ids(&self, text: &str, options: &EncodeOptions) -> Result<Vec<u32>> {
-        Ok(self.job(options)?.tokenize(&[text])?.remove(0).ids)
+        Ok(self.job(options)?.tokenize(&[text]).remove(0)?.ids)
     }
 
     /// The vocabulary's string for `id`; `[id N]` where the vocabulary has none.
@@ -288,10 +308,11 @@ impl Encoder {
     pub(crate) fn job(&self, options: &EncodeOptions) -> Result<Job<'_>> {
         let max_length = options.max_length.unwrap_or(self.spec.max_length);
         let shortest = self.tokenizer.added_tokens() + 1;
-        if max_length > self.spec.max_positions || max_length < shortest {
+        let longest = self.spec.longest_input;
+        if !(shortest..=longest).contains(&max_length) {
             return Err(Error::usage(
                 format!("a length of {max_length} tokens is out of this model's range"),
-                format!("ask for {shortest} to {} tokens", self.spec.max_positions),
+                format!("ask for {shortest} to {longest} tokens"),
             ));
         }
         if !(options.min_weight >= 0.0 && options.min_weight.is_finite()) {
@@ -322,7 +343,19 @@ impl Encoder {
     fn compute(&self, batch: &PackedBatch, want: Want) -> Result<Encoded> {
         let mut engine = self.engine();
         let engine: &mut dyn Engine = engine.as_mut();
-        self.workers.install(|| engine.encode(batch, want))
+        self.on_workers(|| engine.encode(batch, want))
+    }
+
+    /// Runs `work` on the worker threads and waits for it.
+    fn on_workers<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        if rayon::current_thread_index().is_none() {
+            return self.workers.install(work);
+        }
+        // A thread of the caller's own rayon pool would take up other tasks while it waits, perhaps one
+        // that calls this encoder again and waits for itself: let another thread do the waiting.
+        let waiter = || self.workers.install(work);
+        thread::scope(|scope| scope.spawn(waiter).join())
+            .unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     fn engine(&self) -> MutexGuard<'_, Box<dyn Engine>> {
@@ -341,9 +374,9 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
-    pub(crate) fn tokenize<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Result<Vec<TokenSequence>> {
+    pub(crate) fn tokenize<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Vec<Result<TokenSequence>> {
         let tokenizer = &self.encoder.tokenizer;
-        self.encoder.workers.install(|| {
+        self.encoder.on_workers(|| {
             if self.prompt.is_empty() {
                 tokenizer.encode_batch(texts, self.max_length)
             } else {

@@ -7,8 +7,6 @@ use std::num::NonZero;
 use std::str::FromStr;
 use std::thread;
 
-use clap::ValueEnum;
-
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::pack::PackedBatch;
@@ -38,6 +36,18 @@ pub(crate) struct Encoded {
     pub(crate) positions: Vec<u32>,
 }
 
+impl Encoded {
+    /// The rows of documents without a token.
+    pub(crate) fn empty_rows(documents: usize) -> Self {
+        let mut rows = SparseRows::with_capacity(documents, 0);
+        (0..documents).for_each(|_| rows.push([]));
+        Self {
+            rows,
+            positions: Vec::new(),
+        }
+    }
+}
+
 /// Memory of an engine, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -62,7 +72,8 @@ pub enum Device {
 }
 
 /// In which precision to compute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[non_exhaustive]
 pub enum Dtype {
     /// What suits the device: f32 on the CPU.
@@ -122,6 +133,9 @@ pub struct EngineDescription {
     pub threads: usize,
 }
 
+/// More cores than any machine has; many more threads would only wait for each other.
+const MOST_THREADS: usize = 4096;
+
 impl EngineDescription {
     /// The engine that would compute here.
     ///
@@ -132,7 +146,7 @@ impl EngineDescription {
         if let Device::Cuda(_) = device {
             return Err(Error::unsupported(
                 "this build of lexpeak has no CUDA engine",
-                "use --device cpu (the default without a GPU)",
+                "choose the device cpu, the default without a GPU",
             ));
         }
         if !matches!(dtype, Dtype::Auto | Dtype::F32) {
@@ -141,8 +155,13 @@ impl EngineDescription {
                 "it computes in f32",
             ));
         }
-        if threads == Some(0) {
-            return Err(Error::usage("0 worker threads", "at least 1 is needed"));
+        if let Some(threads) = threads
+            && !(1..=MOST_THREADS).contains(&threads)
+        {
+            return Err(Error::usage(
+                format!("{threads} worker threads"),
+                format!("ask for 1 to {MOST_THREADS}"),
+            ));
         }
         let cores = || thread::available_parallelism().map_or(1, NonZero::get);
         Ok(Self {

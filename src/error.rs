@@ -69,6 +69,8 @@ enum Kind {
         problem: String,
         remedy: String,
     },
+    #[error("document {id}: {error}")]
+    Document { id: String, error: Error },
     #[error("the reader of {place} has gone away")]
     BrokenPipe { place: String },
     #[error("interrupted")]
@@ -193,6 +195,12 @@ impl Error {
         Kind::Interrupted.into()
     }
 
+    /// The same error, said of a document (or of some, `first to last`), by its id.
+    pub(crate) fn of_document(self, id: impl Into<String>) -> Self {
+        let (id, error) = (id.into(), self);
+        Kind::Document { id, error }.into()
+    }
+
     /// The broad cause of this error.
     pub fn category(&self) -> Category {
         match *self.kind {
@@ -200,6 +208,7 @@ impl Error {
             Kind::Io { category, .. }
             | Kind::Located { category, .. }
             | Kind::Plain { category, .. } => category,
+            Kind::Document { ref error, .. } => error.category(),
             Kind::BrokenPipe { .. } => Category::BrokenPipe,
             Kind::Interrupted => Category::Interrupted,
         }

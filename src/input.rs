@@ -32,7 +32,8 @@ const READ_BUFFER_BYTES: usize = 256 << 10;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// How documents are laid out in the input. It is never guessed from the content.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum InputFormat {
     /// One JSON object a line: `{"id": string or number, "text": "..."}`, or BEIR's
     /// `{"_id", "title", "text"}`, where a non-empty title and text are joined by one space.

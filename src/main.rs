@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         // The reader has what it wanted: no word, and the status of a process that SIGPIPE ended.
         Err(error) if error.category() == Category::BrokenPipe => ExitCode::from(141),
         Err(error) => {
-            eprintln!("lexpeak: {error}");
+            cli::say(format!("lexpeak: {error}"));
             ExitCode::from(match error.category() {
                 Category::Interrupted => 130,
                 Category::Usage => 2,

@@ -108,6 +108,8 @@ pub(crate) struct Packer {
     budget: usize,
     pool_special: bool,
     open: PackedBatch,
+    /// What the open batch takes of the budget.
+    cost: usize,
 }
 
 impl Packer {
@@ -116,13 +118,20 @@ impl Packer {
             budget,
             pool_special,
             open: PackedBatch::new(),
+            cost: 0,
         }
     }
 
     /// Adds a document; gives the batch before it when that one is full.
     pub(crate) fn push(&mut self, sequence: &TokenSequence) -> Option<PackedBatch> {
-        let full = !self.open.is_empty() && self.open.tokens() + sequence.ids.len() > self.budget;
+        // A document counts at least as one token, so that empty ones do not pile up.
+        let cost = sequence.ids.len().max(1);
+        let full = !self.open.is_empty() && self.cost + cost > self.budget;
         let closed = full.then(|| std::mem::take(&mut self.open));
+        if full {
+            self.cost = 0;
+        }
+        self.cost += cost;
         self.open.push(sequence, self.pool_special);
         closed
     }
@@ -163,7 +172,7 @@ mod tests {
             let mut unpacked = Vec::new();
             for batch in &batches {
                 prop_assert!(!batch.is_empty());
-                prop_assert!(batch.tokens() <= budget || batch.len() == 1);
+                prop_assert!(batch.tokens().max(batch.len()) <= budget || batch.len() == 1);
                 for document in 0..batch.len() {
                     let tokens = batch.cu_seqlens()[document] as usize..batch.cu_seqlens()[document + 1] as usize;
                     let pooled = batch.cu_pooled()[document] as usize..batch.cu_pooled()[document + 1] as usize;

@@ -1,22 +1,24 @@
 //! A stream of documents through tokeniser, engine and writer, all three at work at once.
 //!
 //! ```text
-//! documents -> [reader + tokeniser] -> packed batches -> [engine] -> rows -> [writer: the caller]
-//!                thread, all cores      channel of 2      thread    channel of 2
+//! documents -> [reader + tokeniser] -> token ids -> [packer + engine] -> rows -> [writer: the caller]
+//!                thread, all cores   channel of 2    thread, all cores  channel of 2
 //! ```
 //!
 //! The channels are bounded, so memory does not grow with the corpus. Every stage keeps the order of
-//! the documents. Where one fails, everything before the failure is still written.
+//! the documents. Where a document cannot be read or tokenised, all before it are still written; where
+//! the engine fails, all of the batches before.
 
 #![forbid(unsafe_code)]
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::encoder::{EncodeOptions, Encoder};
+use crate::encoder::{EncodeOptions, Encoder, Job};
 use crate::error::{Category, Error, Result};
 use crate::input::{Document, DocumentId};
 use crate::pack::{PackedBatch, Packer};
@@ -82,10 +84,10 @@ impl Summary {
     }
 }
 
-/// Tokenised documents.
+/// Tokenised documents, up to the first that could not be.
 struct Chunk {
-    ids: Vec<DocumentId>,
-    sequences: Vec<TokenSequence>,
+    documents: Vec<(DocumentId, TokenSequence)>,
+    failure: Option<Error>,
 }
 
 /// Finished documents.
@@ -105,6 +107,10 @@ struct RowBatch {
 /// The stages run in threads that end when the documents do, or at the first error. A thread that is
 /// blocked in `documents` when the run is stopped ends after the next one.
 ///
+/// # Panics
+///
+/// If `documents` panics, after the rows before it were written.
+///
 /// # Errors
 ///
 /// The first one in the order of the documents: theirs, the engine's, or the writer's.
@@ -123,11 +129,11 @@ where
     let start = Instant::now();
     let (chunk_sender, chunks) = sync_channel(CHANNEL);
     let (row_sender, batches) = sync_channel(CHANNEL);
-    spawn("lexpeak-read", {
+    let reader = spawn("lexpeak-read", {
         let (encoder, options) = (encoder.clone(), options.clone());
         move || read_and_tokenize(documents, &encoder, &options, &chunk_sender)
     })?;
-    spawn("lexpeak-encode", {
+    let engine = spawn("lexpeak-encode", {
         let (encoder, options) = (encoder.clone(), options.clone());
         move || pack_and_encode(chunks, &encoder, &options, &row_sender)
     })?;
@@ -151,19 +157,20 @@ where
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
+    // A stage that panicked has ended like one that is done, and must not be taken for it.
+    for stage in [reader, engine] {
+        stage.join().unwrap_or_else(|panic| resume_unwind(panic));
+    }
     summary.elapsed = start.elapsed();
     Ok(summary)
 }
 
-fn spawn(name: &str, stage: impl FnOnce() + Send + 'static) -> Result<()> {
-    match thread::Builder::new().name(name.to_owned()).spawn(stage) {
-        Ok(_) => Ok(()),
-        Err(e) => {
-            let remedy = "allow this process more threads or memory";
-            let action = "start a thread";
-            Err(Error::io(Category::Unsupported, name, action, e, remedy))
-        }
-    }
+fn spawn(name: &str, stage: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(stage);
+    thread.map_err(|e| {
+        let remedy = "allow this process more threads or memory";
+        Error::io(Category::Unsupported, name, "start a thread", e, remedy)
+    })
 }
 
 // A stage that cannot send has lost its receiver: the run is over, and the stage ends.
@@ -172,7 +179,7 @@ fn read_and_tokenize<D>(
     documents: D,
     encoder: &Encoder,
     options: &EncodeOptions,
-    chunks: &SyncSender<Result<Chunk>>,
+    chunks: &SyncSender<Chunk>,
 ) where
     D: IntoIterator<Item = Result<Document>>,
 {
@@ -180,7 +187,8 @@ fn read_and_tokenize<D>(
     loop {
         let (mut ids, mut texts, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut failure = None;
-        while ids.len() < CHUNK_DOCUMENTS && bytes < CHUNK_BYTES {
+        let mut last = false;
+        while !last && ids.len() < CHUNK_DOCUMENTS && bytes < CHUNK_BYTES {
             match documents.next() {
                 Some(Ok(Document { id, text })) => {
                     bytes += text.len();
@@ -189,76 +197,115 @@ fn read_and_tokenize<D>(
                 }
                 Some(Err(error)) => {
                     failure = Some(error);
-                    break;
+                    last = true;
                 }
-                None => break,
+                None => last = true,
             }
         }
-        let last = failure.is_some() || ids.is_empty();
-        if !ids.is_empty() {
-            let sequences = encoder.job(options).and_then(|job| job.tokenize(&texts));
-            let chunk = sequences.map(|sequences| Chunk { ids, sequences });
-            if chunks.send(chunk).is_err() {
-                return;
-            }
-        }
-        if let Some(error) = failure {
-            // Nobody listens if the run is over already.
-            let _ = chunks.send(Err(error));
-        }
-        if last {
+        let chunk = match encoder.job(options) {
+            Ok(job) => tokenize(&job, ids, &texts, failure),
+            Err(error) => Chunk {
+                documents: Vec::new(),
+                failure: Some(error),
+            },
+        };
+        let failed = chunk.failure.is_some();
+        if chunks.send(chunk).is_err() || failed || last {
             return;
         }
     }
 }
 
+/// Tokenises documents as far as they can be; `failure` is what came after them in the input.
+fn tokenize(
+    job: &Job<'_>,
+    ids: Vec<DocumentId>,
+    texts: &[String],
+    failure: Option<Error>,
+) -> Chunk {
+    let mut documents = Vec::with_capacity(ids.len());
+    for (id, sequence) in ids.into_iter().zip(job.tokenize(texts)) {
+        match sequence {
+            Ok(sequence) => documents.push((id, sequence)),
+            Err(error) => {
+                let failure = Some(error.of_document(id.as_json()));
+                return Chunk { documents, failure };
+            }
+        }
+    }
+    Chunk { documents, failure }
+}
+
 fn pack_and_encode(
-    chunks: Receiver<Result<Chunk>>,
+    chunks: Receiver<Chunk>,
     encoder: &Encoder,
     options: &EncodeOptions,
     rows: &SyncSender<Result<RowBatch>>,
 ) {
-    let job = match encoder.job(options) {
-        Ok(job) => job,
-        Err(error) => return drop(rows.send(Err(error))),
-    };
-    let mut packer = job.packer();
-    let mut waiting: Vec<(DocumentId, bool)> = Vec::new(); // documents in the packer: id, truncated
-    let encode = |batch: PackedBatch, documents: Vec<(DocumentId, bool)>| {
-        let encoded = job.encode_batch(&batch).map(|encoded| RowBatch {
-            truncated: documents.iter().filter(|(_, truncated)| *truncated).count() as u64,
-            ids: documents.into_iter().map(|(id, _)| id).collect(),
-            tokens: batch.tokens(),
-            rows: encoded,
-        });
-        let failed = encoded.is_err();
-        rows.send(encoded).is_ok() && !failed
-    };
-    let mut failure = None;
-    'chunks: for chunk in chunks {
-        match chunk {
-            Ok(Chunk { ids, sequences }) => {
-                for (id, sequence) in ids.into_iter().zip(sequences) {
-                    if let Some(batch) = packer.push(&sequence)
-                        && !encode(batch, std::mem::take(&mut waiting))
-                    {
-                        return;
-                    }
-                    waiting.push((id, sequence.truncated));
-                }
-            }
-            Err(error) => {
-                failure = Some(error);
-                break 'chunks;
-            }
-        }
-    }
-    if let Some(batch) = Packer::finish(packer)
-        && !encode(batch, waiting)
-    {
-        return;
-    }
-    if let Some(error) = failure {
+    // Nobody listens to an error if the run is over already.
+    let outcome = encoder
+        .job(options)
+        .and_then(|job| encode_chunks(chunks, &job, rows));
+    if let Err(error) = outcome {
         let _ = rows.send(Err(error));
     }
+}
+
+fn encode_chunks(
+    chunks: Receiver<Chunk>,
+    job: &Job<'_>,
+    rows: &SyncSender<Result<RowBatch>>,
+) -> Result<()> {
+    let mut packer = job.packer();
+    let mut packed: Vec<(DocumentId, bool)> = Vec::new(); // documents in the packer: id, truncated
+    for Chunk { documents, failure } in chunks {
+        for (id, sequence) in documents {
+            if let Some(batch) = packer.push(&sequence) {
+                let encoded = encode(job, &batch, std::mem::take(&mut packed))?;
+                if rows.send(Ok(encoded)).is_err() {
+                    return Ok(());
+                }
+            }
+            packed.push((id, sequence.truncated));
+        }
+        if let Some(error) = failure {
+            finish(job, packer, packed, rows)?;
+            return Err(error);
+        }
+    }
+    finish(job, packer, packed, rows)
+}
+
+fn finish(
+    job: &Job<'_>,
+    packer: Packer,
+    packed: Vec<(DocumentId, bool)>,
+    rows: &SyncSender<Result<RowBatch>>,
+) -> Result<()> {
+    if let Some(batch) = packer.finish() {
+        let _ = rows.send(Ok(encode(job, &batch, packed)?));
+    }
+    Ok(())
+}
+
+fn encode(
+    job: &Job<'_>,
+    batch: &PackedBatch,
+    documents: Vec<(DocumentId, bool)>,
+) -> Result<RowBatch> {
+    let rows = job
+        .encode_batch(batch)
+        .map_err(|error| match documents.as_slice() {
+            [(id, _)] => error.of_document(id.as_json()),
+            [(first, _), .., (last, _)] => {
+                error.of_document(format!("{} to {}", first.as_json(), last.as_json()))
+            }
+            [] => error,
+        })?;
+    Ok(RowBatch {
+        truncated: documents.iter().filter(|(_, truncated)| *truncated).count() as u64,
+        ids: documents.into_iter().map(|(id, _)| id).collect(),
+        tokens: batch.tokens(),
+        rows,
+    })
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use ahash::AHashMap;
@@ -36,6 +37,8 @@ pub(crate) struct Tokenizer {
     path: PathBuf,
     /// Whether a text cut before a space has the first tokens of the whole text.
     words_stand_alone: bool,
+    /// V: every id must be below.
+    vocab_size: usize,
     /// Ids of all special tokens, ascending.
     special_ids: Vec<u32>,
     /// The longest input that the tokeniser's configuration allows, where it says so.
@@ -105,7 +108,9 @@ impl Tokenizer {
             .map(|(&id, _)| id)
             .collect();
         special_ids.sort_unstable();
+        check_unknown_token(&inner, &path)?;
         let tokenizer = Self {
+            vocab_size,
             words_stand_alone: words_stand_alone(&inner),
             inner,
             path,
@@ -115,11 +120,14 @@ impl Tokenizer {
                 .filter(|&length| (1.0..=f64::from(u32::MAX)).contains(&length))
                 .map(|length| length as usize),
         };
-        tokenizer.check_vocabulary(vocab_size)?;
+        tokenizer.check_vocabulary()?;
+        // What is wrong with a post-processor shows with the first text.
+        tokenizer.encode_whole("a text")?;
         Ok(tokenizer)
     }
 
-    fn check_vocabulary(&self, vocab_size: usize) -> Result<()> {
+    fn check_vocabulary(&self) -> Result<()> {
+        let vocab_size = self.vocab_size;
         let largest = self
             .inner
             .get_vocab(true)
@@ -140,12 +148,12 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// Tokenises texts in parallel, each with special tokens and cut to `max_length` tokens.
+    /// Tokenises texts in parallel, each on its own, with special tokens and cut to `max_length` tokens.
     pub(crate) fn encode_batch<T: AsRef<str> + Sync>(
         &self,
         texts: &[T],
         max_length: usize,
-    ) -> Result<Vec<TokenSequence>> {
+    ) -> Vec<Result<TokenSequence>> {
         texts
             .par_iter()
             .map(|text| self.encode(text.as_ref(), max_length))
@@ -171,10 +179,18 @@ impl Tokenizer {
     }
 
     fn encode_whole(&self, text: &str) -> Result<TokenSequence> {
-        let encoding = self
-            .inner
-            .encode_fast(text, true)
-            .map_err(|e| unusable(&self.path, e))?;
+        let encoding = guarded(&self.path, || self.inner.encode_fast(text, true))?;
+        if let Some(id) = encoding
+            .get_ids()
+            .iter()
+            .find(|&&id| id as usize >= self.vocab_size)
+        {
+            let vocab_size = self.vocab_size;
+            return Err(unusable(
+                &self.path,
+                format!("it gives id {id}, the model has a vocabulary of {vocab_size}"),
+            ));
+        }
         Ok(TokenSequence {
             ids: encoding.get_ids().to_vec(),
             special: encoding
@@ -237,15 +253,21 @@ fn cut_before_space(text: &str, window: usize) -> &str {
     }
 }
 
-/// BERT's normaliser and word splitter look at no character beyond a space.
+/// BERT's normaliser and word splitter look at no character beyond a space, and neither does an added
+/// token that has none.
 fn words_stand_alone(tokenizer: &HfTokenizer) -> bool {
-    matches!(
-        tokenizer.get_normalizer(),
-        Some(NormalizerWrapper::BertNormalizer(_))
-    ) && matches!(
-        tokenizer.get_pre_tokenizer(),
-        Some(PreTokenizerWrapper::BertPreTokenizer(_))
-    ) && matches!(tokenizer.get_model(), ModelWrapper::WordPiece(_))
+    let added_tokens = tokenizer.get_added_tokens_decoder();
+    let has_space = |token: &AddedToken| token.content.contains(char::is_whitespace);
+    !added_tokens.values().any(has_space)
+        && matches!(
+            tokenizer.get_normalizer(),
+            Some(NormalizerWrapper::BertNormalizer(_))
+        )
+        && matches!(
+            tokenizer.get_pre_tokenizer(),
+            Some(PreTokenizerWrapper::BertPreTokenizer(_))
+        )
+        && matches!(tokenizer.get_model(), ModelWrapper::WordPiece(_))
 }
 
 fn unusable(path: &Path, error: impl std::fmt::Display) -> Error {
@@ -258,7 +280,26 @@ fn unusable(path: &Path, error: impl std::fmt::Display) -> Error {
 
 fn read_tokenizer_json(path: &Path) -> Result<HfTokenizer> {
     let json = fs::read(path).map_err(|e| Error::model_io(path, "read the file", e))?;
-    HfTokenizer::from_bytes(json).map_err(|e| unusable(path, e))
+    guarded(path, || HfTokenizer::from_bytes(json))
+}
+
+/// Runs a call of the tokenizers library, which panics on some malformed files.
+fn guarded<T>(path: &Path, call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(outcome) => outcome.map_err(|e| unusable(path, e)),
+        Err(_) => Err(unusable(path, "the tokenizers library gave up on it")),
+    }
+}
+
+/// Without its token for unknown words a tokeniser fails at the first of them.
+fn check_unknown_token(tokenizer: &HfTokenizer, path: &Path) -> Result<()> {
+    if let ModelWrapper::WordPiece(model) = tokenizer.get_model()
+        && tokenizer.token_to_id(&model.unk_token).is_none()
+    {
+        let token = &model.unk_token;
+        return Err(unusable(path, format!("{token} is not in the vocabulary")));
+    }
+    Ok(())
 }
 
 /// BERT's tokeniser from its word list, one token a line, the line number being the id.

@@ -73,10 +73,10 @@ impl Encode {
                 if let Some(partial) = writer.keep_partial()
                     && error.category() != Category::BrokenPipe
                 {
-                    eprintln!(
-                        "lexpeak: the rows finished so far are kept in {}",
-                        partial.display()
-                    );
+                    let partial = partial.display();
+                    super::say(format!(
+                        "lexpeak: the rows finished so far are kept in {partial}"
+                    ));
                 }
                 Err(error)
             }
@@ -147,15 +147,20 @@ fn line(summary: &Summary) -> String {
 }
 
 fn report(summary: &Summary, encoder: &Encoder) {
-    eprintln!("{}; engine {}", line(summary), encoder.description());
+    super::say(format!(
+        "{}; engine {}",
+        line(summary),
+        encoder.description()
+    ));
     if summary.truncated > 0 {
-        eprintln!(
-            "{} cut at the maximum length",
-            count(summary.truncated, "document")
-        );
+        let truncated = count(summary.truncated, "document");
+        super::say(format!("{truncated} cut at the maximum length"));
     }
     if summary.empty > 0 {
-        eprintln!("{} with an empty row", count(summary.empty, "document"));
+        super::say(format!(
+            "{} with an empty row",
+            count(summary.empty, "document")
+        ));
     }
 }
 

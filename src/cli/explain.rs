@@ -15,6 +15,7 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "DIR|HUB_ID")]
     model: PathBuf,
     /// The text
+    #[arg(allow_hyphen_values = true)]
     text: String,
     #[command(flatten)]
     engine: EngineArgs,

@@ -48,7 +48,7 @@ memory   {:.1} MB weights, {:.1} MB activations for {} tokens at a time
         spec.head,
         spec.vocab_size,
         spec.max_length,
-        spec.max_positions,
+        spec.longest_input,
         megabytes(memory.weights),
         megabytes(memory.activations),
         encoder.batch_tokens(),

@@ -7,6 +7,8 @@ mod explain;
 mod info;
 mod options;
 
+use std::io::{self, Write};
+
 use clap::Parser;
 use lexpeak::{Category, OutputTarget, Result};
 
@@ -27,6 +29,11 @@ impl Command {
             Self::Info(info) => info.run(),
         }
     }
+}
+
+/// Prints a line to standard error. Where nobody can read it, the run goes on and its exit status tells.
+pub(crate) fn say(line: String) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Prints to standard output. A reader that goes away early has seen what it wanted.

@@ -58,6 +58,9 @@ impl CpuEngine {
 
 impl Engine for CpuEngine {
     fn encode(&mut self, batch: &PackedBatch, want: Want) -> Result<Encoded> {
+        if batch.tokens() == 0 {
+            return Ok(Encoded::empty_rows(batch.len()));
+        }
         let (h, head) = (self.spec.hidden_size, &self.weights.head);
         let mut hidden: &[f32] = forward(&mut self.activations, batch, &self.weights, &self.spec); // [T, H]
         if batch.pooled().len() < batch.tokens() {

@@ -184,7 +184,7 @@ fn activate(logit: f32, activation: Activation) -> f32 {
 
 fn overflow() -> Error {
     Error::numeric(
-        "the model computes numbers beyond f32 for one of the texts",
+        "the model computes numbers beyond f32",
         "its weights are damaged or its training diverged: get another copy of the model",
     )
 }

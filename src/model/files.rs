@@ -43,7 +43,7 @@ pub(crate) fn read_optional_json<T: DeserializeOwned>(path: &Path) -> Result<Opt
 pub(crate) fn plain_relative_path(path: &str) -> Option<&Path> {
     let path = Path::new(path);
     path.components()
-        .all(|part| matches!(part, Component::Normal(_)))
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
         .then_some(path)
 }
 
@@ -53,10 +53,10 @@ mod tests {
 
     #[test]
     fn paths_that_leave_the_folder_are_refused() {
-        for path in ["../a", "/etc/passwd", "a/../../b", "./../a"] {
+        for path in ["../a", "/etc/passwd", "a/../../b", "./../a", ".."] {
             assert_eq!(plain_relative_path(path), None, "{path}");
         }
-        for path in ["", "a", "1_SpladePooling/config.json"] {
+        for path in ["", "a", "./a", "1_SpladePooling/config.json"] {
             assert_eq!(plain_relative_path(path), Some(Path::new(path)));
         }
     }

@@ -26,6 +26,7 @@ pub struct SpladeHead {
 /// How the weights of all positions become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Pooling {
     /// The largest one.
     Max,
@@ -36,6 +37,7 @@ pub enum Pooling {
 /// What turns a logit z into a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Activation {
     /// `log(1 + max(0, z))`
     Relu,

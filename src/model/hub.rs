@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::ApiBuilder;
 use hf_hub::{Cache, Repo};
@@ -13,11 +15,10 @@ use super::files::{plain_relative_path, read_json};
 use crate::error::{Error, Result};
 
 /// Files that describe a model; each may be absent. The configurations of its modules lie one folder down.
-const DESCRIPTIONS: [&str; 8] = [
+const DESCRIPTIONS: [&str; 7] = [
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
-    "special_tokens_map.json",
     "vocab.txt",
     "modules.json",
     "sentence_bert_config.json",
@@ -49,26 +50,72 @@ pub(super) fn fetch(id: &str) -> Result<PathBuf> {
     }
 }
 
+/// The model's folder in the cache, if all of it is there. Other programs share the cache and fetch
+/// what they need: a description counts only as present or as known to be absent from the hub.
 fn cached(id: &str) -> Option<PathBuf> {
-    let repo = Cache::from_env().repo(Repo::model(id.to_owned()));
-    let config = repo.get("config.json")?;
-    let has = |name: &str| repo.get(name).is_some();
+    let config = Cache::from_env()
+        .repo(Repo::model(id.to_owned()))
+        .get("config.json")?;
+    let folder = config.parent()?;
+    let has = |name: &str| folder.join(name).is_file();
+    let known =
+        |name: &str| has(name) || absence_note(folder, name).is_some_and(|note| note.is_file());
     let has_shards = |index_name: &str| {
-        repo.get(index_name)
-            .and_then(|index| read_json::<ShardNames>(&index).ok())
-            .is_some_and(|index| index.weight_map.values().all(|shard| has(shard)))
+        read_json::<ShardNames>(&folder.join(index_name))
+            .is_ok_and(|index| index.weight_map.values().all(|shard| has(shard)))
     };
     let weights = [SAFETENSORS, PICKLE].into_iter().any(has)
         || [SAFETENSORS_INDEX, PICKLE_INDEX]
             .into_iter()
             .any(has_shards);
-    // Weights are downloaded last: where they are, all the rest is.
-    weights.then(|| config.parent().map(PathBuf::from))?
+    let modules: Vec<ModulePath> = match has("modules.json") {
+        true => read_json(&folder.join("modules.json")).ok()?,
+        false => Vec::new(),
+    };
+    let modules_known = modules
+        .iter()
+        .filter(|module| !module.path.is_empty())
+        .all(|module| known(&format!("{}/config.json", module.path)));
+    let descriptions_known = DESCRIPTIONS.into_iter().all(|name| match name {
+        // Whoever has tokenizer.json needs no vocab.txt.
+        "vocab.txt" => has("tokenizer.json") || known(name),
+        name => known(name),
+    });
+    (weights && modules_known && descriptions_known).then(|| folder.to_owned())
+}
+
+/// Where the cache notes that the hub has no file `name` in the commit of the snapshot `folder`: its
+/// convention is an empty file of that name under `.no_exist/COMMIT`.
+fn absence_note(folder: &Path, name: &str) -> Option<PathBuf> {
+    let (snapshots, commit) = (folder.parent()?, folder.file_name()?);
+    Some(
+        snapshots
+            .parent()?
+            .join(".no_exist")
+            .join(commit)
+            .join(name),
+    )
+}
+
+fn note_absence(folder: &Path, name: &str) {
+    // Without the note the next run asks the hub again, and that is all.
+    if let Some(note) = absence_note(folder, name)
+        && let Some(parent) = note.parent()
+        && fs::create_dir_all(parent).is_ok()
+    {
+        let _ = fs::write(note, "");
+    }
 }
 
 #[derive(Deserialize)]
 struct ShardNames {
-    weight_map: std::collections::HashMap<String, String>,
+    weight_map: HashMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct ModulePath {
+    #[serde(default)]
+    path: String,
 }
 
 fn download(id: &str) -> Result<PathBuf> {
@@ -102,11 +149,22 @@ fn download(id: &str) -> Result<PathBuf> {
         ));
     }
 
-    for name in wanted(&files) {
-        repo.get(name).map_err(failed)?;
+    // What the cache has of an older commit is taken for the file until the first download moves the
+    // cache to the newest one. The second pass then fetches those again, and does nothing otherwise.
+    for _ in 0..2 {
+        for name in wanted(&files) {
+            repo.get(name).map_err(failed)?;
+        }
     }
     let config = repo.get("config.json").map_err(failed)?;
-    Ok(config.parent().map(PathBuf::from).unwrap_or_default())
+    let folder = config.parent().map(PathBuf::from).unwrap_or_default();
+    for name in DESCRIPTIONS
+        .into_iter()
+        .filter(|name| !files.contains(name))
+    {
+        note_absence(&folder, name);
+    }
+    Ok(folder)
 }
 
 /// Descriptions first, then the weights, in the format preferred among those that the repository has.

@@ -18,7 +18,7 @@ pub(crate) struct MappedFile {
 impl MappedFile {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::model_io(path, "open the file", e))?;
-        // SAFETY: the map is private to this process and only read. As with every program that maps
+        // SAFETY: the map is only read. As with every program that maps
         // its weights, another process that truncates the file while it is mapped ends this one by
         // SIGBUS, and one that rewrites it in place changes the numbers read; a model file that is
         // replaced the usual way (a new file renamed over it) is safe, because the map keeps the old one.

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use super::files::read_json;
 use super::head::SpladeHead;
@@ -48,7 +48,7 @@ pub struct ModelSpec {
     pub num_heads: usize,
     /// I: width of the feed-forward layer.
     pub ffn_size: usize,
-    /// Rows of the position table: no input may be longer, in tokens.
+    /// Rows of the position table.
     pub max_positions: usize,
     /// Rows of the token-type table, 0 where the family has none.
     pub token_types: usize,
@@ -56,6 +56,8 @@ pub struct ModelSpec {
     pub layer_norm_eps: f32,
     /// What turns logits into weights.
     pub head: SpladeHead,
+    /// Longest input that may be asked for, in tokens with the special ones.
+    pub longest_input: usize,
     /// Longest input the model is meant for, in tokens with the special ones; longer texts are cut.
     pub max_length: usize,
 }
@@ -63,29 +65,113 @@ pub struct ModelSpec {
 /// No supported family was trained on longer inputs, whatever its position table would allow.
 const LONGEST_INPUT: usize = 512;
 
-/// DistilBERT's configuration has no such key: the value is fixed in its definition.
-const DISTILBERT_LAYER_NORM_EPS: f64 = 1e-12;
+/// BERT's defaults; in DistilBERT's definition the first is fixed.
+const LAYER_NORM_EPS: f32 = 1e-12;
+const TOKEN_TYPES: usize = 2;
 
-/// The keys of `config.json` that matter, under the names of both families.
-#[derive(Deserialize)]
-struct RawConfig {
-    #[serde(default)]
-    architectures: Vec<String>,
-    vocab_size: Option<usize>,
-    #[serde(alias = "dim")]
-    hidden_size: Option<usize>,
-    #[serde(alias = "n_layers")]
-    num_hidden_layers: Option<usize>,
-    #[serde(alias = "n_heads")]
-    num_attention_heads: Option<usize>,
-    #[serde(alias = "hidden_dim")]
-    intermediate_size: Option<usize>,
-    #[serde(alias = "activation")]
-    hidden_act: Option<String>,
-    max_position_embeddings: Option<usize>,
-    type_vocab_size: Option<usize>,
-    layer_norm_eps: Option<f64>,
-    position_embedding_type: Option<String>,
+/// What the families call the same thing in `config.json`.
+struct Keys {
+    hidden_size: &'static str,
+    num_layers: &'static str,
+    num_heads: &'static str,
+    ffn_size: &'static str,
+    activation: &'static str,
+}
+
+const BERT: Keys = Keys {
+    hidden_size: "hidden_size",
+    num_layers: "num_hidden_layers",
+    num_heads: "num_attention_heads",
+    ffn_size: "intermediate_size",
+    activation: "hidden_act",
+};
+
+const DISTILBERT: Keys = Keys {
+    hidden_size: "dim",
+    num_layers: "n_layers",
+    num_heads: "n_heads",
+    ffn_size: "hidden_dim",
+    activation: "activation",
+};
+
+/// `config.json`, with its path for messages.
+struct Config<'a> {
+    path: &'a Path,
+    values: Map<String, Value>,
+}
+
+impl Config<'_> {
+    fn bad(&self, problem: String, remedy: &str) -> Error {
+        Error::model(self.path, problem, remedy)
+    }
+
+    /// The value of `key`, if it is there and not null.
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.values.get(key).filter(|value| !value.is_null())
+    }
+
+    /// A size that must be there.
+    fn size(&self, key: &str) -> Result<usize> {
+        match self.get(key) {
+            None => Err(self.bad(
+                format!("{key} is missing"),
+                "a model of this architecture cannot be built without it",
+            )),
+            Some(value) => match value.as_u64().map(u32::try_from) {
+                Some(Ok(size)) if size > 0 => Ok(size as usize),
+                _ => Err(self.bad(
+                    format!("{key} is {value}"),
+                    "it must be a whole number, at least 1 and below 2^32",
+                )),
+            },
+        }
+    }
+
+    /// Fails where `key` says that something else is computed than this crate does.
+    fn expect(&self, key: &str, computed: &Value) -> Result<()> {
+        match self.get(key) {
+            Some(value) if value != computed => Err(self.bad(
+                format!("{key} {value} is not supported"),
+                &format!("lexpeak computes {computed}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn architecture(&self) -> Result<Architecture> {
+        let names: Vec<&str> = self
+            .get("architectures")
+            .and_then(Value::as_array)
+            .map(|names| names.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default();
+        let supported = [Architecture::Bert, Architecture::DistilBert];
+        let found = supported
+            .into_iter()
+            .find(|known| names == [known.class_name()]);
+        found.ok_or_else(|| {
+            self.bad(
+                match names.as_slice() {
+                    [] => "it names no architecture".to_owned(),
+                    names => format!("architecture {} is not supported", names.join(", ")),
+                },
+                "lexpeak reads BertForMaskedLM and DistilBertForMaskedLM (key \"architectures\")",
+            )
+        })
+    }
+
+    fn layer_norm_eps(&self) -> Result<f32> {
+        match self
+            .get("layer_norm_eps")
+            .map(|value| (value, value.as_f64()))
+        {
+            None => Ok(LAYER_NORM_EPS),
+            Some((_, Some(eps))) if (0.0..1.0).contains(&eps) => Ok(eps as f32),
+            Some((value, _)) => Err(self.bad(
+                format!("layer_norm_eps is {value}"),
+                "it must lie between 0 and 1",
+            )),
+        }
+    }
 }
 
 impl ModelSpec {
@@ -96,88 +182,51 @@ impl ModelSpec {
         trained_length: Option<usize>,
     ) -> Result<Self> {
         let path = folder.join("config.json");
-        let raw: RawConfig = read_json(&path)?;
-        let bad = |problem: String, remedy: &str| Error::model(&path, problem, remedy);
+        let config = Config {
+            path: &path,
+            values: read_json(&path)?,
+        };
+        let architecture = config.architecture()?;
+        let keys = match architecture {
+            Architecture::Bert => &BERT,
+            Architecture::DistilBert => &DISTILBERT,
+        };
+        config.expect(keys.activation, &json!("gelu"))?; // the erf form
+        config.expect("position_embedding_type", &json!("absolute"))?;
+        config.expect("is_decoder", &json!(false))?;
+        config.expect("add_cross_attention", &json!(false))?;
 
-        let architecture = match raw.architectures.as_slice() {
-            [name] if name == Architecture::Bert.class_name() => Architecture::Bert,
-            [name] if name == Architecture::DistilBert.class_name() => Architecture::DistilBert,
-            names => {
-                return Err(bad(
-                    match names {
-                        [] => "it names no architecture".to_owned(),
-                        names => format!("architecture {} is not supported", names.join(", ")),
-                    },
-                    "lexpeak reads BertForMaskedLM and DistilBertForMaskedLM (key \"architectures\")",
-                ));
-            }
-        };
-        let size = |value: Option<usize>, key: &str| match value {
-            Some(value) if value > 0 && u32::try_from(value).is_ok() => Ok(value),
-            Some(value) => Err(bad(
-                format!("{key} is {value}"),
-                "it must be at least 1 and below 2^32",
-            )),
-            None => Err(bad(
-                format!("{key} is missing"),
-                "a model of this architecture cannot be built without it",
-            )),
-        };
-        if let Some(activation) = raw.hidden_act.as_deref()
-            && activation != "gelu"
-        {
-            return Err(bad(
-                format!("activation {activation:?} is not supported"),
-                "lexpeak computes \"gelu\" (the erf form)",
-            ));
-        }
-        if let Some(kind) = raw.position_embedding_type.as_deref()
-            && kind != "absolute"
-        {
-            return Err(bad(
-                format!("position_embedding_type {kind:?} is not supported"),
-                "lexpeak computes \"absolute\" positions",
-            ));
-        }
-        let hidden_size = size(raw.hidden_size, "hidden_size")?;
-        let num_heads = size(raw.num_attention_heads, "num_attention_heads")?;
+        let hidden_size = config.size(keys.hidden_size)?;
+        let num_heads = config.size(keys.num_heads)?;
         if !hidden_size.is_multiple_of(num_heads) {
-            return Err(bad(
-                format!(
-                    "hidden_size {hidden_size} is no multiple of num_attention_heads {num_heads}"
-                ),
+            let (hidden_key, heads_key) = (keys.hidden_size, keys.num_heads);
+            return Err(config.bad(
+                format!("{hidden_key} {hidden_size} is no multiple of {heads_key} {num_heads}"),
                 "every head must have the same whole width",
             ));
         }
         let (token_types, layer_norm_eps) = match architecture {
-            Architecture::Bert => (
-                size(raw.type_vocab_size.or(Some(2)), "type_vocab_size")?,
-                raw.layer_norm_eps.unwrap_or(1e-12),
-            ),
-            Architecture::DistilBert => (0, DISTILBERT_LAYER_NORM_EPS),
+            Architecture::Bert => match config.get("type_vocab_size") {
+                None => (TOKEN_TYPES, config.layer_norm_eps()?),
+                Some(_) => (config.size("type_vocab_size")?, config.layer_norm_eps()?),
+            },
+            Architecture::DistilBert => (0, LAYER_NORM_EPS),
         };
-        if !(0.0..1.0).contains(&layer_norm_eps) {
-            return Err(bad(
-                format!("layer_norm_eps is {layer_norm_eps}"),
-                "it must lie between 0 and 1",
-            ));
-        }
-        let max_positions = size(raw.max_position_embeddings, "max_position_embeddings")?;
+        let max_positions = config.size("max_position_embeddings")?;
+        let longest_input = max_positions.min(LONGEST_INPUT);
         Ok(Self {
             architecture,
-            vocab_size: size(raw.vocab_size, "vocab_size")?,
+            vocab_size: config.size("vocab_size")?,
             hidden_size,
-            num_layers: size(raw.num_hidden_layers, "num_hidden_layers")?,
+            num_layers: config.size(keys.num_layers)?,
             num_heads,
-            ffn_size: size(raw.intermediate_size, "intermediate_size")?,
+            ffn_size: config.size(keys.ffn_size)?,
             max_positions,
             token_types,
-            layer_norm_eps: layer_norm_eps as f32,
+            layer_norm_eps,
             head,
-            max_length: trained_length
-                .unwrap_or(LONGEST_INPUT)
-                .min(max_positions)
-                .min(LONGEST_INPUT),
+            longest_input,
+            max_length: trained_length.unwrap_or(longest_input).min(longest_input),
         })
     }
 

@@ -27,7 +27,8 @@ use crate::sparse::SparseRow;
 pub use target::OutputTarget;
 
 /// How rows are laid out in the output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[non_exhaustive]
 pub enum OutputFormat {
     /// One JSON object a line, also for an empty row: `{"id":...,"indices":[...],"values":[...]}`,

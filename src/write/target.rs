@@ -28,14 +28,14 @@ pub struct OutputTarget {
 }
 
 impl OutputTarget {
-    /// Starts output to `path`, where `-` means standard output.
+    /// Starts output to `path`, where `-`, or the file behind standard output, means that.
     ///
     /// A symbolic link stays a link: the file that it leads to is replaced. An earlier
     /// `FILE.partial` is overwritten.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        // `/dev/stdout` may lead to a file that the shell appends to: it must not be renamed over.
-        if path == Path::new("-") || path == Path::new("/dev/stdout") {
+        // The shell may be appending to that file: it must not be renamed over.
+        if path == Path::new("-") || is_standard_output(path) {
             return Self::stdout();
         }
         let impossible =
@@ -130,6 +130,22 @@ impl OutputTarget {
         let _ = self.file.flush();
         self.destination.map(|_| self.path)
     }
+}
+
+/// Whether `path` leads to the file behind standard output: /dev/stdout, /dev/fd/1, a link to them, or
+/// the file's own name.
+#[cfg(unix)]
+fn is_standard_output(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    let stdout = stdout_file().and_then(|file| file.metadata());
+    matches!((fs::metadata(path), stdout), (Ok(a), Ok(b)) if same(&a, &b))
+}
+
+#[cfg(not(unix))]
+fn is_standard_output(_: &Path) -> bool {
+    false
 }
 
 /// Standard output as a file: its errors are all reported, and no second buffer lies in between.

@@ -93,10 +93,26 @@ fn explain_names_the_token_at_the_position() {
 
 #[test]
 fn explain_takes_an_empty_text() {
+    for (sandbox, options) in [
+        (Sandbox::new(), "--special-tokens drop-positions"),
+        (Sandbox::without_special_tokens(), ""),
+    ] {
+        let mut command = sandbox.command(&format!("explain --model model {options}"));
+        let run = Run::of(command.arg("")).succeeds();
+        assert!(table(&run.stdout).is_empty());
+    }
+}
+
+#[test]
+fn explain_takes_a_text_that_looks_like_an_option() {
     let sandbox = Sandbox::new();
-    let mut command = sandbox.command("explain --model model --special-tokens drop-positions");
-    let run = Run::of(command.arg("")).succeeds();
-    assert!(table(&run.stdout).is_empty());
+    let mut tables = ["-5 planet", "- 5 planet"].map(|text| {
+        let run = Run::of(sandbox.command("explain --model model").arg(text));
+        run.succeeds().stdout
+    });
+    let [first, second] = &mut tables;
+    assert!(!table(first).is_empty());
+    assert_eq!(first, second);
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::sandbox::{Run, Sandbox, ids, signal};
+use crate::sandbox::{Run, Sandbox, ids, signal, wait_until};
 
 /// So many rows are longer than the buffer before the file: some of them are seen in it.
 const DOCUMENTS: usize = 10_000;
@@ -28,17 +28,6 @@ fn waiting_run(sandbox: &Sandbox) -> (Child, ChildStdin) {
         partial.metadata().is_ok_and(|file| file.len() > 0)
     });
     (child, stdin)
-}
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "waited in vain until {what}"
-        );
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Memory does not grow with the corpus.
 
-use std::io;
+use std::io::{self, Write};
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use crate::sandbox::{Run, Sandbox};
+use crate::sandbox::{Run, Sandbox, wait_until};
 use crate::support::peak_memory::peak_memory;
 use crate::support::random_model::RandomModel;
 use crate::support::random_tensors::SplitMix64;
@@ -16,20 +17,50 @@ fn a_hundred_times_the_documents_take_no_more_memory() {
         ffn: 32,
         ..RandomModel::named("bert")
     });
-    let few = peak_with(&sandbox, 1_000);
-    let many = peak_with(&sandbox, 100_000);
-    let growth = many as f64 / few as f64;
-    println!("peak of 1,000 documents: {few} kB, of 100,000: {many} kB");
-    assert!(
-        (0.9..=1.1).contains(&growth),
-        "{few} kB for 1,000 documents, {many} kB for 100,000"
-    );
+    compare_peaks(&sandbox, texts, 1_000, 100_000);
 }
 
-/// The most memory, in kB, that encoding so many documents takes at any time. Whoever reads the rows
-/// is late, so that what is not held back piles up.
+#[test]
+fn neither_do_documents_of_which_nothing_is_left() {
+    let sandbox = Sandbox::without_special_tokens();
+    let blank = |documents| "\n".repeat(documents);
+    compare_peaks(&sandbox, blank, 50_000, 1_000_000);
+}
+
+#[test]
+fn their_rows_are_written_before_the_end_too() {
+    let sandbox = Sandbox::without_special_tokens();
+    let line = "encode --model model --input - --input-format text --output rows.jsonl";
+    let mut command = sandbox.command(line);
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let blank = "\n".repeat(100_000);
+    stdin.write_all(blank.as_bytes()).expect("it is read");
+    let partial = sandbox.path("rows.jsonl.partial");
+    wait_until("rows are written", || {
+        partial.metadata().is_ok_and(|file| file.len() > 0)
+    });
+    drop(stdin);
+    Run::end_of(child).succeeds();
+    assert_eq!(sandbox.rows("rows.jsonl").len(), 100_000);
+}
+
+/// `many` of those documents take as much memory as `few`.
+#[track_caller]
+fn compare_peaks(sandbox: &Sandbox, documents: impl Fn(usize) -> String, few: usize, many: usize) {
+    let [few_peak, many_peak] = [few, many].map(|count| {
+        sandbox.write("docs.txt", documents(count));
+        peak_with(sandbox, count)
+    });
+    let peaks = format!("{few_peak} kB for {few} documents, {many_peak} kB for {many}");
+    println!("{peaks}");
+    let growth = many_peak as f64 / few_peak as f64;
+    assert!((0.9..=1.1).contains(&growth), "{peaks}");
+}
+
+/// The most memory, in kB, that encoding `docs.txt` takes at any time. Whoever reads the rows is late,
+/// so that what is not held back piles up.
 fn peak_with(sandbox: &Sandbox, documents: usize) -> u64 {
-    sandbox.write("docs.txt", texts(documents));
     // With its tokens a row is long enough for the first documents to fill the output's buffer.
     let line = "encode --model model --input docs.txt --output - --tokens";
     let mut child = sandbox.command(line).spawn().expect("it starts");

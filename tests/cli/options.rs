@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::sandbox::{Row, Sandbox, assert_same_vectors, ids};
+use crate::support::random_model::RandomModel;
 
 const TEXTS: [&str; 5] = [
     "mars is known as the red planet",
@@ -77,11 +78,19 @@ fn wrong_usage_is_told_from_failure() {
         ("--top-k many", ["--top-k", "many"]),
         (
             "--threads 0",
-            ["0 worker threads", "; at least 1 is needed"],
+            ["0 worker threads", "; ask for 1 to "],
+        ),
+        (
+            "--threads 100000",
+            ["100000 worker threads", "; ask for 1 to "],
         ),
         (
             "--batch-tokens 0",
             ["0 tokens a batch", "; at least 1 is needed"],
+        ),
+        (
+            "--batch-tokens 18446744073709551615",
+            ["18446744073709551615 tokens a batch", "; ask for 1 to "],
         ),
         (
             "--device tpu",
@@ -300,6 +309,24 @@ fn max_length_cuts_and_says_so() {
         "{}",
         run.stderr
     );
+}
+
+#[test]
+fn no_length_is_beyond_what_models_are_trained_for() {
+    let sandbox = Sandbox::with(&RandomModel {
+        layers: 1,
+        max_positions: 1024,
+        ..RandomModel::named("bert")
+    });
+    sandbox.write_documents("docs.jsonl", &TEXTS);
+    for length in [513, 1024] {
+        let run = sandbox.encode(&format!("--input docs.jsonl --output - --max-length {length}"));
+        let problem = format!("a length of {length} tokens is out of this model's range");
+        run.fails(2, &[&problem, "; ask for 3 to 512 tokens"]);
+    }
+    sandbox
+        .encode("--input docs.jsonl --output - --max-length 512")
+        .succeeds();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -38,6 +38,21 @@ impl Sandbox {
         fs::create_dir(sandbox.path("model")).expect("a folder");
         model.write(&sandbox.path("model"));
         sandbox
+    }
+
+    /// With the small BERT and its tokeniser in one file, `model/tokenizer.json`.
+    pub fn with_tokenizer(edit: impl FnOnce(&mut Value)) -> Self {
+        let model = RandomModel::named("bert");
+        let sandbox = Self::with(&model);
+        let mut tokenizer = model.tokenizer_json();
+        edit(&mut tokenizer);
+        sandbox.write("model/tokenizer.json", tokenizer.to_string());
+        sandbox
+    }
+
+    /// With a tokeniser that adds no special tokens: nothing is left of an empty text.
+    pub fn without_special_tokens() -> Self {
+        Self::with_tokenizer(|tokenizer| tokenizer["post_processor"] = Value::Null)
     }
 
     pub fn empty() -> Self {
@@ -82,7 +97,18 @@ impl Sandbox {
 
     /// The command with the arguments on `line`, which are separated by spaces.
     pub fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lexpeak"));
+        self.inside(Command::new(env!("CARGO_BIN_EXE_lexpeak")), line)
+    }
+
+    /// A shell that runs `script`, in which `"$0" "$@"` is the command with its arguments.
+    #[cfg(unix)]
+    pub fn shell(&self, script: &str, line: &str) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_lexpeak")]);
+        self.inside(shell, line)
+    }
+
+    fn inside(&self, mut command: Command, line: &str) -> Command {
         command
             .args(line.split_whitespace())
             .current_dir(self.folder.path())
@@ -193,6 +219,18 @@ pub fn signal(name: &str, process: u32) {
         sent.expect("kill runs").success(),
         "signal {name} to {process}"
     );
+}
+
+/// Waits for what another process does.
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(
+            start.elapsed() < LONGEST_RUN,
+            "waited in vain until {what}"
+        );
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// One line of output.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::sandbox::{Run, Sandbox};
 
@@ -52,19 +52,51 @@ fn full_standard_output_is_reported() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_said_changes_nothing() {
+    let sandbox = with_documents();
+    let line = "encode --model model --input docs.jsonl --output -";
+    let expected = sandbox.run(line).succeeds().stdout;
+    sandbox.write("bad.jsonl", sandbox.read("docs.jsonl") + "{}\n");
+    for redirection in ["2>/dev/full", "2>&-"] {
+        let script = format!(r#"exec "$0" "$@" {redirection}"#);
+        let run = Run::of(&mut sandbox.shell(&script, line)).succeeds();
+        assert!(run.stdout == expected, "{redirection}");
+
+        let bad = "encode --model model --input bad.jsonl --output rows.jsonl";
+        let run = Run::of(&mut sandbox.shell(&script, bad));
+        assert_eq!(run.code, Some(1), "{redirection}");
+        assert!(!sandbox.has("rows.jsonl"), "{redirection}");
+        assert_eq!(sandbox.rows("rows.jsonl.partial").len(), 100);
+
+        let wrong = "encode --model model --no-such-option";
+        let run = Run::of(&mut sandbox.shell(&script, wrong));
+        assert_eq!(run.code, Some(2), "{redirection}");
+    }
+}
+
+#[test]
+fn rows_are_appended_to_a_stream_that_appends() {
+    let sandbox = with_documents();
+    let rows = sandbox.encode("--input docs.jsonl --output -").succeeds();
+    for output in ["-", "/dev/stdout", "/dev/fd/1"] {
+        sandbox.write("all.txt", "earlier\n");
+        let line = format!("encode --model model --input docs.jsonl --output {output}");
+        let script = r#"exec "$0" "$@" >>all.txt"#;
+        Run::of(&mut sandbox.shell(script, &line)).succeeds();
+        let all = sandbox.read("all.txt");
+        assert!(all == format!("earlier\n{}", rows.stdout), "{output}");
+    }
+}
+
 #[test]
 fn a_file_at_its_size_limit_stays_partial() {
     let sandbox = with_documents();
-    let encode = sandbox.command("encode --model model --input docs.jsonl --output rows.jsonl");
-    let mut limited = Command::new("sh");
-    limited
-        .args(["-c", "ulimit -f 1; exec \"$0\" \"$@\""])
-        .arg(encode.get_program())
-        .args(encode.get_args())
-        .current_dir(encode.get_current_dir().expect("it is set"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let mut limited = sandbox.shell(
+        r#"ulimit -f 1; exec "$0" "$@""#,
+        "encode --model model --input docs.jsonl --output rows.jsonl",
+    );
     let place = "lexpeak: rows.jsonl.partial: cannot write: ";
     Run::of(&mut limited).fails(1, &[place, "; raise the limit on file sizes (ulimit -f)"]);
     assert!(!sandbox.has("rows.jsonl"));

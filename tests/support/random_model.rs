@@ -136,6 +136,50 @@ impl RandomModel {
         weight_files::write(self, folder);
     }
 
+    /// Its tokeniser as one file, `tokenizer.json`: the same as `vocab.txt` and
+    /// `tokenizer_config.json` together.
+    pub fn tokenizer_json(&self) -> Value {
+        let vocabulary: HashMap<&str, usize> = self.vocabulary().into_iter().zip(0..).collect();
+        let added_token = |token: &&str| {
+            json!({
+                "id": vocabulary[token], "content": token, "special": true,
+                "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+            })
+        };
+        let added_tokens: Vec<Value> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+            .iter()
+            .map(added_token)
+            .collect();
+        let special = |token: &str| json!({"SpecialToken": {"id": token, "type_id": 0}});
+        let text = |name: &str| json!({"Sequence": {"id": name, "type_id": 0}});
+        let ids = |token: &str| json!({"id": token, "ids": [vocabulary[token]], "tokens": [token]});
+        json!({
+            "version": "1.0",
+            "added_tokens": added_tokens,
+            "normalizer": {
+                "type": "BertNormalizer",
+                "clean_text": true,
+                "handle_chinese_chars": true,
+                "strip_accents": null,
+                "lowercase": self.lower_case,
+            },
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "post_processor": {
+                "type": "TemplateProcessing",
+                "single": [special("[CLS]"), text("A"), special("[SEP]")],
+                "pair": [special("[CLS]"), text("A"), special("[SEP]"), text("B"), special("[SEP]")],
+                "special_tokens": {"[CLS]": ids("[CLS]"), "[SEP]": ids("[SEP]")},
+            },
+            "model": {
+                "type": "WordPiece",
+                "unk_token": "[UNK]",
+                "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100,
+                "vocab": vocabulary,
+            },
+        })
+    }
+
     fn config(&self) -> Value {
         match self.architecture {
             Architecture::Bert => json!({

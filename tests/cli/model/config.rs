@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::{FETCH_AGAIN, refuses, with_config, without};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, assert_same_vectors};
+use crate::support::random_model::RandomModel;
 
 const CONFIG: &str = "config.json";
 
@@ -67,6 +68,22 @@ fn unsupported_positions() {
     let problem = "position_embedding_type \"relative_key\" is not supported";
     let remedy = "lexpeak computes \"absolute\" positions";
     refuses(&sandbox, CONFIG, problem, remedy);
+}
+
+#[test]
+fn decoder() {
+    let sandbox = with_config("is_decoder", json!(true));
+    refuses(&sandbox, CONFIG, "is_decoder is true", "lexpeak ");
+}
+
+#[test]
+fn key_of_the_other_architecture() {
+    for (name, key) in [("bert", "dim"), ("distilbert", "hidden_size")] {
+        let sandbox = Sandbox::with(&RandomModel::named(name));
+        let expected = sandbox.encode_texts("", &["red planet"]);
+        sandbox.edit_json("model/config.json", |config| config[key] = json!(7));
+        assert_same_vectors(&sandbox.encode_texts("", &["red planet"]), &expected);
+    }
 }
 
 #[test]

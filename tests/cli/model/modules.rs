@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::{FETCH_AGAIN, refuses};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, assert_same_vectors};
 use crate::support::random_model::RandomModel;
 
 const MODULES: &str = "modules.json";
@@ -36,6 +36,34 @@ fn module_outside_the_folder() {
     let problem = "module path \"../pooling\" is outside the model folder";
     let remedy = "module paths must be folders of the model";
     refuses(&sandbox, MODULES, problem, remedy);
+}
+
+#[test]
+fn module_path_from_here() {
+    let sandbox = with_modules();
+    let expected = sandbox.encode_texts("", &["red planet"]);
+    sandbox.edit_json("model/modules.json", |modules| {
+        modules[0]["path"] = json!(".");
+        modules[1]["path"] = json!("./1_SpladePooling");
+    });
+    assert_same_vectors(&sandbox.encode_texts("", &["red planet"]), &expected);
+}
+
+#[test]
+fn length_without_room_for_text() {
+    for (file, key) in [
+        ("sentence_bert_config.json", "max_seq_length"),
+        ("tokenizer_config.json", "model_max_length"),
+    ] {
+        for length in [1, 2] {
+            let sandbox = Sandbox::new();
+            sandbox.write(&format!("model/{file}"), json!({key: length}).to_string());
+            sandbox.write_documents("docs.jsonl", &["red planet"]);
+            let run = sandbox.encode("--input docs.jsonl --output rows.jsonl");
+            run.fails(1, &["lexpeak: model", "no room for text", "; "]);
+            assert!(!sandbox.has("rows.jsonl") && !sandbox.has("rows.jsonl.partial"));
+        }
+    }
 }
 
 #[test]
