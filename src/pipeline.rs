@@ -109,7 +109,7 @@ struct RowBatch {
 ///
 /// # Panics
 ///
-/// If `documents` panics, after the rows before it were written.
+/// If `documents` panics.
 ///
 /// # Errors
 ///

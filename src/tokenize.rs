@@ -244,13 +244,13 @@ impl TokenSequence {
 /// The longest start of `text` that ends before a space within its first `window` bytes; all of it if
 /// it is shorter, or has no space there.
 fn cut_before_space(text: &str, window: usize) -> &str {
-    match text.as_bytes().get(..window) {
-        Some(start) => match start.iter().rposition(|&byte| byte == b' ') {
-            Some(space) => &text[..space],
-            None => text,
-        },
-        None => text,
+    if text.len() <= window {
+        return text;
     }
+    let space = text.as_bytes()[..window]
+        .iter()
+        .rposition(|&byte| byte == b' ');
+    space.map_or(text, |space| &text[..space])
 }
 
 /// BERT's normaliser and word splitter look at no character beyond a space, and neither does an added

@@ -180,9 +180,10 @@ fn check_explanation(
     let ids = encoder
         .token_ids(text, options)
         .expect("the text has tokens");
-    let pooled = match options.special_tokens {
-        SpecialTokens::DropPositions => 1..ids.len() - 1,
-        SpecialTokens::Keep | SpecialTokens::ZeroColumns => 0..ids.len(),
+    let pooled = if options.special_tokens == SpecialTokens::DropPositions {
+        1..ids.len() - 1
+    } else {
+        0..ids.len()
     };
     let alone: Vec<oracle::Row> = (0..ids.len())
         .map(|position| oracle.forward(&ids, &[position]))

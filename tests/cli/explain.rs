@@ -106,13 +106,12 @@ fn explain_takes_an_empty_text() {
 #[test]
 fn explain_takes_a_text_that_looks_like_an_option() {
     let sandbox = Sandbox::new();
-    let mut tables = ["-5 planet", "- 5 planet"].map(|text| {
+    let [found, expected] = ["-5 planet", "- 5 planet"].map(|text| {
         let run = Run::of(sandbox.command("explain --model model").arg(text));
         run.succeeds().stdout
     });
-    let [first, second] = &mut tables;
-    assert!(!table(first).is_empty());
-    assert_eq!(first, second);
+    assert!(!table(&found).is_empty());
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 mod server;
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use server::{HubServer, MODEL_ID, Refusal};
@@ -42,7 +44,10 @@ fn a_model_is_fetched_once() {
         let sandbox = Sandbox::with(&RandomModel::named(name));
         let server = HubServer::start(sandbox.path("model"), Refusal::None);
         assert_rows(&sandbox, encode(&sandbox, server.endpoint(), None));
-        assert!(server.requests() > 0);
+        let requests = server.requests();
+        assert!(requests > 0);
+        assert_rows(&sandbox, encode(&sandbox, server.endpoint(), None));
+        assert_eq!(server.requests(), requests, "{name}: all is there");
         drop(server);
         assert_rows(&sandbox, encode(&sandbox, &nobody(), None));
     }
@@ -55,16 +60,8 @@ fn only_what_is_needed_is_fetched() {
     sandbox.write("model/README.md", "much to read");
     let server = HubServer::start(sandbox.path("model"), Refusal::None);
     assert_rows(&sandbox, encode(&sandbox, server.endpoint(), None));
-    let snapshot = sandbox
-        .path("hub-cache/hub/models--tests--tiny/snapshots")
-        .join(server::COMMIT);
-    let entries = fs::read_dir(snapshot).expect("the cache has the usual layout");
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.expect("an entry").file_name())
-        .collect();
-    names.sort();
     assert_eq!(
-        names,
+        names_in(&snapshot(&sandbox)),
         [
             "config.json",
             "model.safetensors",
@@ -72,6 +69,107 @@ fn only_what_is_needed_is_fetched() {
             "vocab.txt"
         ]
     );
+}
+
+/// Where the hub's cache keeps the files of the model.
+fn snapshot(sandbox: &Sandbox) -> PathBuf {
+    repository(sandbox).join("snapshots").join(server::COMMIT)
+}
+
+/// Where it notes, by empty files, which ones the model does not have.
+fn absences(sandbox: &Sandbox) -> PathBuf {
+    repository(sandbox).join(".no_exist").join(server::COMMIT)
+}
+
+fn repository(sandbox: &Sandbox) -> PathBuf {
+    sandbox.path("hub-cache/hub/models--tests--tiny")
+}
+
+fn names_in(folder: &Path) -> Vec<OsString> {
+    let entries = fs::read_dir(folder).expect("the cache has the usual layout");
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Fills the cache as another program does that has no use for the files in `unwanted`.
+fn fill_cache(sandbox: &Sandbox, unwanted: &[&str]) {
+    let (refs, snapshot) = (repository(sandbox).join("refs"), snapshot(sandbox));
+    fs::create_dir_all(&refs).expect("a folder");
+    fs::write(refs.join("main"), server::COMMIT).expect("a reference");
+    fs::create_dir_all(snapshot.join("1_SpladePooling")).expect("a folder");
+    for name in [
+        "config.json",
+        "vocab.txt",
+        "tokenizer_config.json",
+        "model.safetensors",
+        "modules.json",
+        "1_SpladePooling/config.json",
+    ] {
+        let file = sandbox.path("model").join(name);
+        if !unwanted.contains(&name) && file.exists() {
+            fs::copy(file, snapshot.join(name)).expect("a copy");
+        }
+    }
+}
+
+#[test]
+fn what_another_program_left_out_is_fetched() {
+    let modules = "modules.json";
+    let pooling = "1_SpladePooling/config.json";
+    for unwanted in [
+        &[modules, pooling][..],
+        &[modules],
+        &[pooling],
+        &["tokenizer_config.json", modules, pooling],
+        &["vocab.txt", modules, pooling],
+        &["model.safetensors"],
+    ] {
+        let sandbox = Sandbox::with(&RandomModel::named("bert_sum"));
+        fill_cache(&sandbox, unwanted);
+        let run = encode(&sandbox, &nobody(), None);
+        run.fails(1, &["lexpeak: tests/tiny: ", "; without network"]);
+
+        let server = HubServer::start(sandbox.path("model"), Refusal::None);
+        assert_rows(&sandbox, encode(&sandbox, server.endpoint(), None));
+        drop(server);
+        assert_rows(&sandbox, encode(&sandbox, &nobody(), None));
+    }
+}
+
+#[test]
+fn what_a_model_does_not_have_is_noted() {
+    let sandbox = Sandbox::new();
+    let server = HubServer::start(sandbox.path("model"), Refusal::None);
+    assert_rows(&sandbox, encode(&sandbox, server.endpoint(), None));
+    drop(server);
+    let notes = names_in(&absences(&sandbox));
+    assert!(notes.contains(&"modules.json".into()), "{notes:?}");
+    for note in notes {
+        let file = absences(&sandbox).join(&note);
+        assert_eq!(fs::read(file).expect("a file"), b"", "{note:?}");
+        assert!(!snapshot(&sandbox).join(&note).exists(), "{note:?}");
+    }
+}
+
+#[test]
+fn what_another_program_noted_as_absent_is_not_asked_for() {
+    let sandbox = Sandbox::new();
+    fill_cache(&sandbox, &[]);
+    let notes = absences(&sandbox);
+    fs::create_dir_all(&notes).expect("a folder");
+    for name in [
+        "config_sentence_transformers.json",
+        "modules.json",
+        "sentence_bert_config.json",
+        "special_tokens_map.json",
+        "tokenizer.json",
+    ] {
+        fs::write(notes.join(name), "").expect("a note");
+    }
+    assert_rows(&sandbox, encode(&sandbox, &nobody(), None));
 }
 
 #[test]

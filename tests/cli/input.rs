@@ -50,7 +50,15 @@ fn an_empty_text_has_a_row() {
 #[test]
 fn nothing_is_left_of_an_empty_text_without_special_tokens() {
     let sandbox = Sandbox::without_special_tokens();
-    let texts = ["", "red planet", "", " ", "the lazy dog and the quick fox", "", ""];
+    let texts = [
+        "",
+        "red planet",
+        "",
+        " ",
+        "the lazy dog and the quick fox",
+        "",
+        "",
+    ];
     let known = sandbox.encode_texts("", &[texts[1], texts[4]]);
     for options in ["", "--batch-tokens 4", "--special-tokens drop-positions"] {
         assert!(
@@ -61,7 +69,11 @@ fn nothing_is_left_of_an_empty_text_without_special_tokens() {
             "{options}"
         );
         let mut found = sandbox.encode_texts(options, &texts);
-        assert_eq!(ids(&found), ["0", "1", "2", "3", "4", "5", "6"], "{options}");
+        assert_eq!(
+            ids(&found),
+            ["0", "1", "2", "3", "4", "5", "6"],
+            "{options}"
+        );
         for (row, text) in found.iter().zip(texts) {
             let empty = text.trim().is_empty();
             assert_eq!(row.indices.is_empty(), empty, "{options}: {text:?}");

@@ -225,10 +225,7 @@ pub fn signal(name: &str, process: u32) {
 pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(
-            start.elapsed() < LONGEST_RUN,
-            "waited in vain until {what}"
-        );
+        assert!(start.elapsed() < LONGEST_RUN, "waited in vain until {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

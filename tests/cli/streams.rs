@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::sandbox::{Run, Sandbox};
 

@@ -28,7 +28,7 @@ fn no_json() {
 fn json_of_something_else() {
     let sandbox = Sandbox::new();
     let remedy = "lexpeak reads SPLADE models as transformers and sentence-transformers save them";
-    for content in ["[]", "{\"hidden_size\": \"wide\"}", "{\"vocab_size\": -1}"] {
+    for content in ["[]", "3", "\"bert\""] {
         sandbox.write("model/config.json", content);
         refuses(&sandbox, CONFIG, "unexpected content: ", remedy);
     }
@@ -55,25 +55,21 @@ fn width_that_the_heads_do_not_divide() {
 }
 
 #[test]
-fn unsupported_activation() {
-    let sandbox = with_config("hidden_act", json!("relu"));
-    let problem = "activation \"relu\" is not supported";
-    let remedy = "lexpeak computes \"gelu\"";
-    refuses(&sandbox, CONFIG, problem, remedy);
-}
-
-#[test]
-fn unsupported_positions() {
-    let sandbox = with_config("position_embedding_type", json!("relative_key"));
-    let problem = "position_embedding_type \"relative_key\" is not supported";
-    let remedy = "lexpeak computes \"absolute\" positions";
-    refuses(&sandbox, CONFIG, problem, remedy);
-}
-
-#[test]
-fn decoder() {
-    let sandbox = with_config("is_decoder", json!(true));
-    refuses(&sandbox, CONFIG, "is_decoder is true", "lexpeak ");
+fn unsupported_computation() {
+    for (key, value, computed) in [
+        ("hidden_act", json!("relu"), "\"gelu\""),
+        (
+            "position_embedding_type",
+            json!("relative_key"),
+            "\"absolute\"",
+        ),
+        ("is_decoder", json!(true), "false"),
+        ("add_cross_attention", json!(true), "false"),
+    ] {
+        let problem = format!("{key} {value} is not supported");
+        let remedy = format!("lexpeak computes {computed}");
+        refuses(&with_config(key, value), CONFIG, &problem, &remedy);
+    }
 }
 
 #[test]
@@ -88,9 +84,12 @@ fn key_of_the_other_architecture() {
 
 #[test]
 fn sizes_that_no_model_has() {
-    let remedy = "it must be at least 1 and below 2^32";
+    let remedy = "it must be a whole number, at least 1 and below 2^32";
     for (key, size) in [
         ("hidden_size", json!(0)),
+        ("hidden_size", json!("wide")),
+        ("intermediate_size", json!(1.5)),
+        ("vocab_size", json!(-1)),
         ("num_attention_heads", json!(0)),
         ("num_hidden_layers", json!(0)),
         ("vocab_size", json!(1u64 << 40)),

@@ -59,7 +59,11 @@ fn no_unknown_token_in_tokenizer_json() {
 
 #[test]
 fn tokenizer_json_is_as_good_as_vocab_txt() {
-    let texts = ["The RED planet, crème brûlée", "", "unsearchable [MASK] \u{706b}"];
+    let texts = [
+        "The RED planet, crème brûlée",
+        "",
+        "unsearchable [MASK] \u{706b}",
+    ];
     let found = Sandbox::with_tokenizer(|_| {}).encode_texts("", &texts);
     assert_same_vectors(&found, &Sandbox::new().encode_texts("", &texts));
 }
@@ -68,7 +72,8 @@ fn tokenizer_json_is_as_good_as_vocab_txt() {
 fn hostile_tokenizer_json() {
     let no_id = json!({"id": "[SEP]", "ids": [999_999], "tokens": ["[SEP]"]});
     let no_charsmap = json!({"type": "Precompiled", "precompiled_charsmap": "AAAA"});
-    let bert = json!({"type": "BertProcessing", "sep": ["[SEP]", 4_000_000_000u32], "cls": ["[CLS]", 4]});
+    let bert =
+        json!({"type": "BertProcessing", "sep": ["[SEP]", 4_000_000_000u32], "cls": ["[CLS]", 4]});
     let second_text = json!({"Sequence": {"id": "B", "type_id": 0}});
     for (fault, place, value) in [
         ("id", "/post_processor/special_tokens/[SEP]", no_id),
@@ -88,10 +93,15 @@ fn hostile_tokenizer_json() {
         let last = run.stderr.lines().last().expect("a message");
         assert!(
             last.starts_with("lexpeak: model/tokenizer.json: ")
-                && [ANOTHER_COPY, OTHER_MODEL].iter().any(|remedy| last.ends_with(remedy)),
+                && [ANOTHER_COPY, OTHER_MODEL]
+                    .iter()
+                    .any(|remedy| last.ends_with(remedy)),
             "{fault}: {last}"
         );
-        assert!(!sandbox.has("rows.jsonl") && !sandbox.has("rows.jsonl.partial"), "{fault}");
+        assert!(
+            !sandbox.has("rows.jsonl") && !sandbox.has("rows.jsonl.partial"),
+            "{fault}"
+        );
     }
 }
 
