@@ -68,6 +68,23 @@ fn tokenizer_json_is_as_good_as_vocab_txt() {
     assert_same_vectors(&found, &Sandbox::new().encode_texts("", &texts));
 }
 
+/// They are left over from training: padding would join the max, truncation would lose text.
+#[test]
+fn presets_in_tokenizer_json_are_overridden() {
+    let texts = ["the lazy dog and the quick red fox", "", "planet mars"];
+    let found = Sandbox::with_tokenizer(|tokenizer| {
+        tokenizer["truncation"] = json!({
+            "direction": "Right", "max_length": 5, "strategy": "LongestFirst", "stride": 0
+        });
+        tokenizer["padding"] = json!({
+            "strategy": {"Fixed": 30}, "direction": "Right", "pad_to_multiple_of": null,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"
+        });
+    })
+    .encode_texts("", &texts);
+    assert_same_vectors(&found, &Sandbox::new().encode_texts("", &texts));
+}
+
 #[test]
 fn hostile_tokenizer_json() {
     let no_id = json!({"id": "[SEP]", "ids": [999_999], "tokens": ["[SEP]"]});
