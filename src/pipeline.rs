@@ -37,6 +37,8 @@ const CHANNEL: usize = 2;
 /// How often the writer looks whether it was told to stop.
 const STOP_POLL: Duration = Duration::from_millis(50);
 
+const OPTIONS_WERE_CHECKED: &str = "options are checked before a stage starts. This is a bug";
+
 /// What a run did, or has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -183,6 +185,7 @@ fn read_and_tokenize<D>(
 ) where
     D: IntoIterator<Item = Result<Document>>,
 {
+    let job = encoder.job(options).expect(OPTIONS_WERE_CHECKED);
     let mut documents = documents.into_iter();
     loop {
         let (mut ids, mut texts, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -202,13 +205,7 @@ fn read_and_tokenize<D>(
                 None => last = true,
             }
         }
-        let chunk = match encoder.job(options) {
-            Ok(job) => tokenize(&job, ids, &texts, failure),
-            Err(error) => Chunk {
-                documents: Vec::new(),
-                failure: Some(error),
-            },
-        };
+        let chunk = tokenize(&job, ids, &texts, failure);
         let failed = chunk.failure.is_some();
         if chunks.send(chunk).is_err() || failed || last {
             return;
@@ -242,11 +239,9 @@ fn pack_and_encode(
     options: &EncodeOptions,
     rows: &SyncSender<Result<RowBatch>>,
 ) {
-    // Nobody listens to an error if the run is over already.
-    let outcome = encoder
-        .job(options)
-        .and_then(|job| encode_chunks(chunks, &job, rows));
-    if let Err(error) = outcome {
+    let job = encoder.job(options).expect(OPTIONS_WERE_CHECKED);
+    if let Err(error) = encode_chunks(chunks, &job, rows) {
+        // Nobody listens to it if the run is over already.
         let _ = rows.send(Err(error));
     }
 }

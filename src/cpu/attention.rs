@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 
+use super::documents::split_by_document;
 use super::elementary::exp;
 use super::matrix::{Matrix, MatrixMut, Threads, Write, multiply};
 use super::simd::{Loops, MultiplyAdd, map_and_sum, max, vectorized};
@@ -49,16 +50,12 @@ pub(super) fn attention(
 
 fn tasks<'a>(context: &'a mut [f32], cu_seqlens: &[u32], hidden_size: usize) -> Vec<Task<'a>> {
     let mut tasks = Vec::new();
-    let mut rest = context;
-    for bounds in cu_seqlens.windows(2) {
-        let (start, end) = (bounds[0] as usize, bounds[1] as usize);
-        let (document, after) = rest.split_at_mut((end - start) * hidden_size);
-        rest = after;
-        for (block, context) in document.chunks_mut(QUERY_ROWS * hidden_size).enumerate() {
+    for (tokens, rows) in split_by_document(context, cu_seqlens, hidden_size) {
+        for (block, context) in rows.chunks_mut(QUERY_ROWS * hidden_size).enumerate() {
             tasks.push(Task {
-                document: start,
-                tokens: end - start,
-                query: start + block * QUERY_ROWS,
+                document: tokens.start,
+                tokens: tokens.len(),
+                query: tokens.start + block * QUERY_ROWS,
                 context,
             });
         }

@@ -4,6 +4,7 @@
 
 use rayon::prelude::*;
 
+use super::documents::split_by_document;
 use super::layer_norm::normalize;
 use super::simd::{Loops, MultiplyAdd, vectorized};
 use crate::model::{Embeddings, Floats};
@@ -13,20 +14,14 @@ use crate::pack::PackedBatch;
 /// The token type is already in the position table.
 pub(super) fn embed(x: &mut [f32], batch: &PackedBatch, embeddings: &Embeddings<Floats>, eps: f32) {
     let width = embeddings.norm.scale.len();
-    let mut rest = x;
-    let mut documents = Vec::with_capacity(batch.len());
-    for bounds in batch.cu_seqlens().windows(2) {
-        let (start, end) = (bounds[0] as usize, bounds[1] as usize);
-        let (rows, after) = rest.split_at_mut((end - start) * width);
-        let ids = &batch.token_ids()[start..end];
-        documents.push(EmbedDocument {
-            ids,
+    let documents: Vec<EmbedDocument<'_>> = split_by_document(x, batch.cu_seqlens(), width)
+        .map(|(tokens, rows)| EmbedDocument {
+            ids: &batch.token_ids()[tokens],
             rows,
             embeddings,
             eps,
-        });
-        rest = after;
-    }
+        })
+        .collect();
     documents.into_par_iter().for_each(vectorized);
 }
 

@@ -1,6 +1,7 @@
 //! The CPU engine: f32, packed batches, all cores; the default where there is no GPU.
 
 mod attention;
+mod documents;
 mod elementary;
 mod embed;
 mod forward;

@@ -142,8 +142,8 @@ pub(crate) struct Checkpoint {
 
 /// The index file that names the shard of every tensor.
 #[derive(Deserialize)]
-struct ShardIndex {
-    weight_map: HashMap<String, String>,
+pub(super) struct ShardIndex {
+    pub(super) weight_map: HashMap<String, String>,
 }
 
 /// File names of weights, in order of preference, each with its index form.

@@ -87,9 +87,9 @@ pub(super) struct Layout {
 }
 
 #[derive(Deserialize)]
-struct Module {
+pub(super) struct Module {
     #[serde(default)]
-    path: String,
+    pub(super) path: String,
     r#type: String,
 }
 

@@ -2,16 +2,15 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::ApiBuilder;
 use hf_hub::{Cache, Repo};
-use serde::Deserialize;
 
-use super::checkpoint::{PICKLE, PICKLE_INDEX, SAFETENSORS, SAFETENSORS_INDEX};
+use super::checkpoint::{PICKLE, PICKLE_INDEX, SAFETENSORS, SAFETENSORS_INDEX, ShardIndex};
 use super::files::{plain_relative_path, read_json};
+use super::head::Module;
 use crate::error::{Error, Result};
 
 /// Files that describe a model; each may be absent. The configurations of its modules lie one folder down.
@@ -61,14 +60,14 @@ fn cached(id: &str) -> Option<PathBuf> {
     let known =
         |name: &str| has(name) || absence_note(folder, name).is_some_and(|note| note.is_file());
     let has_shards = |index_name: &str| {
-        read_json::<ShardNames>(&folder.join(index_name))
+        read_json::<ShardIndex>(&folder.join(index_name))
             .is_ok_and(|index| index.weight_map.values().all(|shard| has(shard)))
     };
     let weights = [SAFETENSORS, PICKLE].into_iter().any(has)
         || [SAFETENSORS_INDEX, PICKLE_INDEX]
             .into_iter()
             .any(has_shards);
-    let modules: Vec<ModulePath> = match has("modules.json") {
+    let modules: Vec<Module> = match has("modules.json") {
         true => read_json(&folder.join("modules.json")).ok()?,
         false => Vec::new(),
     };
@@ -105,17 +104,6 @@ fn note_absence(folder: &Path, name: &str) {
     {
         let _ = fs::write(note, "");
     }
-}
-
-#[derive(Deserialize)]
-struct ShardNames {
-    weight_map: HashMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct ModulePath {
-    #[serde(default)]
-    path: String,
 }
 
 fn download(id: &str) -> Result<PathBuf> {

@@ -69,22 +69,7 @@ impl List<'_> {
             ..
         } = self.model;
         let hidden = self.model.hidden();
-        self.add(
-            "embedding",
-            "bert.embeddings.word_embeddings.weight",
-            &[vocab, hidden],
-        );
-        self.add(
-            "embedding",
-            "bert.embeddings.position_embeddings.weight",
-            &[max_positions, hidden],
-        );
-        self.add(
-            "embedding",
-            "bert.embeddings.token_type_embeddings.weight",
-            &[2, hidden],
-        );
-        self.norm("bert.embeddings.LayerNorm");
+        self.embeddings("bert", &[("position", max_positions), ("token_type", 2)]);
         for layer in 0..layers {
             let name = |part: &str| format!("bert.encoder.layer.{layer}.{part}");
             for part in ["query", "key", "value"] {
@@ -107,24 +92,13 @@ impl List<'_> {
 
     fn distilbert(&mut self) {
         let &RandomModel {
-            vocab,
             max_positions,
             layers,
             ffn,
             ..
         } = self.model;
         let hidden = self.model.hidden();
-        self.add(
-            "embedding",
-            "distilbert.embeddings.word_embeddings.weight",
-            &[vocab, hidden],
-        );
-        self.add(
-            "embedding",
-            "distilbert.embeddings.position_embeddings.weight",
-            &[max_positions, hidden],
-        );
-        self.norm("distilbert.embeddings.LayerNorm");
+        self.embeddings("distilbert", &[("position", max_positions)]);
         for layer in 0..layers {
             let name = |part: &str| format!("distilbert.transformer.layer.{layer}.{part}");
             for part in ["q_lin", "k_lin", "v_lin", "out_lin"] {
@@ -138,6 +112,15 @@ impl List<'_> {
         self.linear("vocab_transform", hidden, hidden);
         self.norm("vocab_layer_norm");
         self.decoder("vocab_projector.weight", "vocab_projector.bias");
+    }
+
+    /// The table of words, further tables, and the LayerNorm over their sum.
+    fn embeddings(&mut self, family: &str, tables: &[(&str, usize)]) {
+        for &(table, rows) in [("word", self.model.vocab)].iter().chain(tables) {
+            let name = format!("{family}.embeddings.{table}_embeddings.weight");
+            self.add("embedding", &name, &[rows, self.model.hidden()]);
+        }
+        self.norm(&format!("{family}.embeddings.LayerNorm"));
     }
 
     fn linear(&mut self, name: &str, outputs: usize, inputs: usize) {
