@@ -144,10 +144,7 @@ impl EngineDescription {
     /// A device or precision that this build or machine does not have.
     pub fn resolve(device: Device, dtype: Dtype, threads: Option<usize>) -> Result<Self> {
         if let Device::Cuda(_) = device {
-            return Err(Error::unsupported(
-                "this build of lexpeak has no CUDA engine",
-                "choose the device cpu, the default without a GPU",
-            ));
+            return Err(no_cuda_engine(cfg!(lexpeak_cuda)));
         }
         if !matches!(dtype, Dtype::Auto | Dtype::F32) {
             return Err(Error::unsupported(
@@ -173,6 +170,22 @@ impl EngineDescription {
     }
 }
 
+/// Why there is no CUDA engine in a build with kernels, or without.
+fn no_cuda_engine(has_kernels: bool) -> Error {
+    if has_kernels {
+        Error::unsupported(
+            "this version of lexpeak holds CUDA kernels but has no CUDA engine yet",
+            "choose the device cpu, the default",
+        )
+    } else {
+        Error::unsupported(
+            "this lexpeak was built without nvcc and has no CUDA engine",
+            "choose the device cpu; `make toolchain` and another build give it the kernels, but this version has no \
+             engine for them yet either",
+        )
+    }
+}
+
 impl fmt::Display for EngineDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -183,5 +196,23 @@ impl fmt::Display for EngineDescription {
         } = self;
         let s = if *threads == 1 { "" } else { "s" };
         write!(f, "{device} {dtype} ({kernels}, {threads} thread{s})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_there_is_no_cuda_engine_depends_on_the_build() {
+        let with = no_cuda_engine(true).to_string();
+        assert!(
+            with.contains("no CUDA engine yet; choose the device cpu"),
+            "{with}"
+        );
+        assert!(!with.contains("nvcc"), "{with}");
+        let without = no_cuda_engine(false).to_string();
+        assert!(without.contains("built without nvcc"), "{without}");
+        assert!(without.contains("`make toolchain`"), "{without}");
     }
 }

@@ -37,6 +37,8 @@ pub enum Category {
     Interrupted,
     /// The model computed something that is no number.
     Numeric,
+    /// A GPU or its driver failed.
+    Device,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +163,21 @@ impl Error {
     pub(crate) fn numeric(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Kind::Plain {
             category: Category::Numeric,
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
+        .into()
+    }
+
+    /// A GPU or its driver that failed at `place`: the device, or the kernel with its shapes.
+    pub(crate) fn device(
+        place: impl Into<String>,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Kind::Located {
+            category: Category::Device,
+            place: place.into(),
             problem: problem.into(),
             remedy: remedy.into(),
         }

@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 mod cpu;
+pub mod cuda;
 mod encoder;
 mod engine;
 mod error;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lexpeak::{Encoder, Result};
+use lexpeak::{Encoder, Result, cuda};
 
 use super::options::EngineArgs;
 
@@ -21,10 +21,28 @@ impl Info {
     pub(crate) fn run(self) -> Result<()> {
         let mut text = format!("lexpeak  {}\n", env!("CARGO_PKG_VERSION"));
         text += &format!("engine   {}\n", self.engine.describe()?);
+        let images = cuda::kernel_images();
+        let targets = images.iter().flat_map(|image| image.targets).copied();
+        text += &format!(
+            "kernels  {}\n",
+            describe_kernels(images.len(), targets.collect())
+        );
         if let Some(model) = &self.model {
             text += &describe_model(&self.engine.encoder(model)?);
         }
         super::print(&text)
+    }
+}
+
+/// How many kernel files there are, and which GPUs have machine code in any of them.
+fn describe_kernels(files: usize, mut targets: Vec<&str>) -> String {
+    // By number: sm_100a has a longer name than sm_90a.
+    targets.sort_unstable_by_key(|target| (target.len(), *target));
+    targets.dedup();
+    match files {
+        0 => "none (built without nvcc)".to_owned(),
+        1 => format!("1 file for {}", targets.join(", ")),
+        _ => format!("{files} files for {}", targets.join(", ")),
     }
 }
 
@@ -53,4 +71,20 @@ memory   {:.1} MB weights, {:.1} MB activations for {} tokens at a time
         megabytes(memory.activations),
         encoder.batch_tokens(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_counted_and_targets_named_once() {
+        assert_eq!(describe_kernels(0, Vec::new()), "none (built without nvcc)");
+        assert_eq!(describe_kernels(1, vec!["sm_90a"]), "1 file for sm_90a");
+        let targets = vec!["sm_80", "sm_90a", "sm_100a", "sm_90a"];
+        assert_eq!(
+            describe_kernels(2, targets),
+            "2 files for sm_80, sm_90a, sm_100a"
+        );
+    }
 }

@@ -123,7 +123,14 @@ fn info_shows_the_engine_without_a_model() {
     assert_eq!(lines[0], format!("lexpeak  {}", env!("CARGO_PKG_VERSION")));
     assert!(lines[1].starts_with("engine   cpu f32 ("), "{}", lines[1]);
     assert!(lines[1].ends_with(", 3 threads)"), "{}", lines[1]);
-    assert_eq!(lines.len(), 2);
+    if cfg!(lexpeak_cuda) {
+        let kernels = lexpeak::cuda::kernel_images().len();
+        let targets = "sm_80, sm_89, sm_90a, sm_100a, sm_120a";
+        assert_eq!(lines[2], format!("kernels  {kernels} files for {targets}"));
+    } else {
+        assert_eq!(lines[2], "kernels  none (built without nvcc)");
+    }
+    assert_eq!(lines.len(), 3);
 }
 
 #[test]

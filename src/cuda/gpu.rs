@@ -1,0 +1,99 @@
+//! One GPU: its context, and the stream that work goes to.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
+
+use crate::error::{Error, Result};
+
+/// A GPU ready for work.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    stream: Arc<CudaStream>,
+}
+
+impl Gpu {
+    /// How many GPUs the driver shows; 0 without a driver.
+    ///
+    /// # Errors
+    ///
+    /// A driver that is there and fails.
+    pub fn count() -> Result<usize> {
+        // SAFETY: loads the driver library, whose initialisers are trusted as the driver is.
+        if !unsafe { sys::is_culib_present() } {
+            return Ok(0);
+        }
+        match CudaContext::device_count() {
+            Ok(count) => Ok(count as usize),
+            Err(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)) => Ok(0),
+            Err(error) => Err(driver_error("the CUDA driver", "count the GPUs", error)),
+        }
+    }
+
+    /// The GPU of that number, with a stream of its own.
+    ///
+    /// # Errors
+    ///
+    /// There is no such GPU, or its driver fails.
+    pub fn new(number: usize) -> Result<Self> {
+        let count = Self::count()?;
+        if number >= count {
+            let seen = if count == 1 {
+                "is 1 GPU"
+            } else {
+                &format!("are {count} GPUs")
+            };
+            return Err(Error::unsupported(
+                format!("there is no GPU {number}: there {seen} here"),
+                "GPUs are numbered from 0; CUDA_VISIBLE_DEVICES can hide some",
+            ));
+        }
+        let failed = |error| driver_error(&format!("GPU {number}"), "open it", error);
+        let context = CudaContext::new(number).map_err(failed)?;
+        let stream = context.new_stream().map_err(failed)?;
+        Ok(Self { stream })
+    }
+
+    /// The stream that its work goes to.
+    pub fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    /// The name of the GPU, as its driver gives it.
+    ///
+    /// # Errors
+    ///
+    /// The driver fails.
+    pub fn name(&self) -> Result<String> {
+        let failed = |error| driver_error("the GPU", "ask its name", error);
+        self.stream.context().name().map_err(failed)
+    }
+
+    /// Waits until all work is done.
+    ///
+    /// # Errors
+    ///
+    /// Work that failed, in a kernel perhaps.
+    pub fn synchronize(&self) -> Result<()> {
+        let failed = |error| driver_error("the GPU", "finish its work", error);
+        self.stream.synchronize().map_err(failed)
+    }
+}
+
+/// What the driver said when `place` could not `action`.
+pub(super) fn driver_error(place: &str, action: &str, error: DriverError) -> Error {
+    let remedy = match error.0 {
+        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+            "use smaller batches (--batch-tokens), or a GPU with more memory"
+        }
+        sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU | sys::CUresult::CUDA_ERROR_INVALID_PTX => {
+            "this GPU is older than the kernels: it takes compute capability 8.0 or newer"
+        }
+        _ => "see what the driver logged (nvidia-smi, dmesg), and try again",
+    };
+    let said = error.error_string().map_or_else(
+        |_| format!("{:?}", error.0),
+        |text| text.to_string_lossy().into_owned(),
+    );
+    Error::device(place, format!("cannot {action}: {said}"), remedy)
+}

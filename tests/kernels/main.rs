@@ -1,0 +1,29 @@
+//! The product's kernels, each against the f64 reference: on a GPU where one answers, else on the stand-in driver, which
+//! also finds races, wrong accesses and needless memory traffic.
+
+#![cfg_attr(not(lexpeak_cuda), allow(dead_code, unused_imports))]
+
+#[path = "../oracle/mod.rs"]
+mod oracle;
+
+#[cfg(lexpeak_cuda)]
+mod add_ln;
+#[cfg(lexpeak_cuda)]
+mod embed_ln;
+#[cfg(lexpeak_cuda)]
+mod images;
+#[cfg(lexpeak_cuda)]
+mod precision;
+#[cfg(lexpeak_cuda)]
+mod rig;
+#[cfg(lexpeak_cuda)]
+mod values;
+
+/// `make test` fetches an nvcc where there is none: kernels are never left out in silence.
+#[cfg(not(lexpeak_cuda))]
+#[test]
+fn this_build_has_kernels_to_test() {
+    panic!(
+        "lexpeak was built without nvcc, so there are no kernels to test: run `make toolchain` once"
+    );
+}

@@ -1,0 +1,93 @@
+//! Inputs in a storage type, and what the reference makes of them.
+
+use cudarc::driver::{CudaSlice, DeviceRepr};
+use half::{bf16, f16};
+use lexpeak::cuda::Gpu;
+use lexpeak::cuda::kernels::Storage;
+
+/// A storage type with its arithmetic.
+pub trait Half: Storage + Copy + PartialEq + std::fmt::Debug {
+    fn round(value: f64) -> Self;
+    fn value(self) -> f64;
+    fn bits(self) -> u16;
+    fn nan() -> Self;
+}
+
+impl Half for f16 {
+    fn round(value: f64) -> Self {
+        Self::from_f64(value)
+    }
+    fn value(self) -> f64 {
+        self.to_f64()
+    }
+    fn bits(self) -> u16 {
+        self.to_bits()
+    }
+    fn nan() -> Self {
+        Self::NAN
+    }
+}
+
+impl Half for bf16 {
+    fn round(value: f64) -> Self {
+        Self::from_f64(value)
+    }
+    fn value(self) -> f64 {
+        self.to_f64()
+    }
+    fn bits(self) -> u16 {
+        self.to_bits()
+    }
+    fn nan() -> Self {
+        Self::NAN
+    }
+}
+
+/// Numbers that look random and are the same in every run (splitmix64).
+pub struct Numbers(pub u64);
+
+impl Numbers {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Between -`reach` and `reach`.
+    pub fn uniform(&mut self, reach: f64) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 52) as f64 * reach - reach
+    }
+
+    pub fn many<T: Half>(&mut self, len: usize, reach: f64) -> Vec<T> {
+        (0..len).map(|_| T::round(self.uniform(reach))).collect()
+    }
+
+    pub fn floats(&mut self, len: usize, reach: f64) -> Vec<f32> {
+        (0..len).map(|_| self.uniform(reach) as f32).collect()
+    }
+}
+
+pub fn wide<T: Half>(values: &[T]) -> Vec<f64> {
+    values.iter().map(|value| value.value()).collect()
+}
+
+pub fn wide32(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&value| f64::from(value)).collect()
+}
+
+pub fn upload<T: DeviceRepr>(gpu: &Gpu, values: &[T]) -> CudaSlice<T> {
+    gpu.stream().clone_htod(values).expect("there is room")
+}
+
+pub fn download<T: DeviceRepr>(gpu: &Gpu, values: &CudaSlice<T>) -> Vec<T> {
+    gpu.stream()
+        .clone_dtoh(values)
+        .expect("the kernel succeeded")
+}
+
+/// A buffer full of NaN: what a kernel forgets to write shows.
+pub fn poisoned<T: Half>(gpu: &Gpu, len: usize) -> CudaSlice<T> {
+    upload(gpu, &vec![T::nan(); len])
+}
