@@ -193,7 +193,7 @@ impl Step<'_> {
             event,
             strength,
         );
-        let shadow = launch.shadow(rows.allocation);
+        let shadow = launch.shadow(rows.allocation, 0..rows.bytes);
         let offset = |lane: usize| rows.offsets[lane] as usize;
         let race = shadow.read_rows(
             rows.lanes,
@@ -229,7 +229,7 @@ impl Step<'_> {
         );
         let (memory, shadow) = (
             launch.memory.allocation(rows.allocation),
-            launch.shadow(rows.allocation),
+            launch.shadow(rows.allocation, 0..rows.bytes),
         );
         for lane in lanes(rows.lanes) {
             memory.mark_written(rows.offsets[lane], rows.bytes as u64);

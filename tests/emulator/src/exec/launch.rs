@@ -1,6 +1,7 @@
 //! A launch: checks its configuration and spreads its clusters over workers.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock};
 
@@ -10,7 +11,7 @@ use crate::counters::Counters;
 use crate::fault::{Fault, FaultKind, Stop};
 use crate::isa::Kernel;
 use crate::memory::View;
-use crate::race::{EventLog, Readers, Shadow};
+use crate::race::{AdaptiveShadow, EventLog, Readers, Shadow};
 
 /// Shape of a launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +88,7 @@ pub struct Launch<'a> {
     pub readers: Readers,
     /// Flags in memory.
     pub flags: Flags,
-    shadows: Vec<OnceLock<Shadow>>,
+    shadows: Vec<OnceLock<AdaptiveShadow>>,
     next: AtomicU32,
     stopped: AtomicBool,
 }
@@ -202,12 +203,14 @@ impl Launch<'_> {
         self.kernel.static_shared + self.dimensions.dynamic_shared
     }
 
-    /// Race shadow of an allocation.
-    pub fn shadow(&self, allocation: usize) -> &Shadow {
-        self.shadows[allocation].get_or_init(|| {
+    /// Race shadow of an allocation, for an access to the bytes `range`.
+    #[inline]
+    pub fn shadow(&self, allocation: usize, range: Range<usize>) -> &Shadow {
+        let shadow = self.shadows[allocation].get_or_init(|| {
             let bytes = self.memory.allocation(allocation).bytes() as usize;
-            Shadow::new(bytes, self.kernel.footprint.global.max(1))
-        })
+            AdaptiveShadow::new(bytes, self.kernel.footprint.global.max(1))
+        });
+        shadow.for_range(range)
     }
 
     /// blockIdx of the block with `rank` in cluster `number`.

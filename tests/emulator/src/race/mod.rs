@@ -5,12 +5,14 @@
 //! last write and the reads since. Barriers, fences with flags, and completion mechanisms join clocks. Two accesses, one a
 //! write, are a race when the later one's clock does not cover the earlier event.
 
+mod adaptive;
 mod cache;
 mod clock;
 mod log;
 mod readers;
 mod shadow;
 
+pub use adaptive::AdaptiveShadow;
 pub use cache::Cache;
 pub use clock::Clock;
 pub use log::{Event, EventId, EventLog, Strength};

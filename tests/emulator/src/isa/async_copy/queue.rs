@@ -150,7 +150,7 @@ impl Step<'_> {
                     unwritten.or(Some((lane as usize, rows.place(lane as usize), rows.bytes)));
             }
             let offset = |lane: usize| rows.offsets[lane] as usize;
-            let shadow = self.launch.shadow(rows.allocation);
+            let shadow = self.launch.shadow(rows.allocation, 0..rows.bytes);
             let found = shadow.read_rows(
                 rows.lanes,
                 rows.bytes,
@@ -175,10 +175,11 @@ impl Step<'_> {
                 lane: lane as u8,
                 ..access
             };
-            let found =
-                self.launch
-                    .shadow(place.allocation)
-                    .read(range, &access, &mut queue.global_cache);
+            let found = self.launch.shadow(place.allocation, range.clone()).read(
+                range,
+                &access,
+                &mut queue.global_cache,
+            );
             read_race = read_race.or(found.map(|conflict| (lane, conflict)));
         }
         let targets = &transfer.targets;

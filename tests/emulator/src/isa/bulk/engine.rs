@@ -269,7 +269,7 @@ impl<'a> Engine<'a> {
         deed: Deed,
     ) {
         let range = place.offset as usize..place.offset as usize + bytes;
-        let shadow = launch.shadow(place.allocation);
+        let shadow = launch.shadow(place.allocation, range.clone());
         if let Some(conflict) = self.check(shadow, range, deed, cluster.number, launch) {
             self.report_race(cluster, launch, "global memory", &conflict);
         }

@@ -106,6 +106,26 @@ impl Shadow {
         1 << self.shift
     }
 
+    /// The same knowledge of `bytes` bytes in smaller granules.
+    pub(super) fn refined(&self, bytes: usize, granule: u32) -> Self {
+        let fine = Shadow::new(bytes, granule);
+        let any_strong = self.any_strong.load(Relaxed);
+        for (at, history) in fine.histories.iter().enumerate() {
+            let from = at << fine.shift >> self.shift;
+            let known = self.histories[from].load(Relaxed);
+            // What nobody touched stays an untouched page.
+            if known != 0 {
+                history.store(known, Relaxed);
+                fine.lanes[at].store(self.lanes[from].load(Relaxed), Relaxed);
+            }
+            if any_strong {
+                fine.strong[at].store(self.strong[from].load(Relaxed), Relaxed);
+            }
+        }
+        fine.any_strong.store(any_strong, Relaxed);
+        fine
+    }
+
     /// Forgets everything: for the next block.
     pub fn clear(&mut self) {
         self.histories

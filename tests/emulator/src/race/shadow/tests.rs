@@ -154,3 +154,19 @@ fn strong_accesses_race_with_plain_ones_only() {
         Some(ConflictKind::WriteAfterRead)
     );
 }
+
+#[test]
+fn a_refined_shadow_knows_what_the_coarse_one_knew() {
+    let mut scene = Scene::new();
+    scene.write(0, 3);
+    scene.access(0, 3, Strength::Strong, true);
+    scene.shadow = scene.shadow.refined(64, 2);
+    assert_eq!(scene.shadow.granule(), 2);
+    assert_eq!(scene.read(1, 3), Some(ConflictKind::ReadAfterWrite));
+    assert_eq!(
+        scene.access(1, 3, Strength::Strong, false),
+        Some(ConflictKind::ReadAfterWrite)
+    );
+    scene.meet();
+    assert_eq!(scene.read(1, 3), None);
+}
