@@ -25,7 +25,7 @@ struct Operands<T> {
 
 impl<T: Half> Operands<T> {
     fn random(tokens: usize, hidden: usize) -> Self {
-        let mut numbers = Numbers((tokens * 10_000 + hidden) as u64);
+        let mut numbers = Numbers::named("add_ln", tokens * 10_000 + hidden);
         Self {
             x: numbers.many(tokens * hidden, 4.0),
             residual: numbers.many(tokens * hidden, 4.0),

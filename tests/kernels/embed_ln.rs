@@ -25,14 +25,14 @@ struct Operands<T> {
 impl<T: Half> Operands<T> {
     /// Texts of several lengths, end to end; the first and the last row of each table are among those looked up.
     fn random(lengths: &[usize], hidden: usize) -> Self {
-        let mut numbers = Numbers(hidden as u64);
+        let mut numbers = Numbers::named("embed_ln", hidden);
         let positions: Vec<u32> = lengths
             .iter()
             .flat_map(|&length| 0..length as u32)
             .collect();
         let mut ids: Vec<u32> = positions
             .iter()
-            .map(|_| (numbers.next() % VOCABULARY as u64) as u32)
+            .map(|_| numbers.below(VOCABULARY as u64) as u32)
             .collect();
         ids[0] = VOCABULARY as u32 - 1;
         *ids.last_mut().expect("there is a token") = 0;

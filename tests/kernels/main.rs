@@ -5,6 +5,8 @@
 
 #[path = "../oracle/mod.rs"]
 mod oracle;
+#[path = "../support/mod.rs"]
+mod support;
 
 #[cfg(lexpeak_cuda)]
 mod add_ln;

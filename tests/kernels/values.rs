@@ -5,6 +5,8 @@ use half::{bf16, f16};
 use lexpeak::cuda::Gpu;
 use lexpeak::cuda::kernels::Storage;
 
+use crate::support::random_tensors::SplitMix64;
+
 /// A storage type with its arithmetic.
 pub trait Half: Storage + Copy + PartialEq + std::fmt::Debug {
     fn round(value: f64) -> Self;
@@ -43,21 +45,27 @@ impl Half for bf16 {
     }
 }
 
-/// Numbers that look random and are the same in every run (splitmix64).
-pub struct Numbers(pub u64);
+/// Numbers that look random and are the same in every run.
+pub struct Numbers(SplitMix64);
 
 impl Numbers {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+    /// Those of an operation at some sizes.
+    pub fn named(operation: &str, seed: usize) -> Self {
+        Self(SplitMix64::named(operation, seed as u64))
+    }
+
+    /// Below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.bits() % bound
+    }
+
+    fn bits(&mut self) -> u64 {
+        self.0.next().expect("the generator never ends")
     }
 
     /// Between -`reach` and `reach`.
     pub fn uniform(&mut self, reach: f64) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 52) as f64 * reach - reach
+        (self.bits() >> 11) as f64 / (1_u64 << 52) as f64 * reach - reach
     }
 
     pub fn many<T: Half>(&mut self, len: usize, reach: f64) -> Vec<T> {

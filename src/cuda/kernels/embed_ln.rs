@@ -2,9 +2,9 @@
 
 use std::marker::PhantomData;
 
-use cudarc::driver::{CudaSlice, LaunchConfig, PushKernelArg};
+use cudarc::driver::{CudaSlice, PushKernelArg};
 
-use super::{Function, Storage, check_len, row_threads};
+use super::{Function, Storage, a_block_a_row, check_len, row_block};
 use crate::cuda::gpu::driver_error;
 use crate::cuda::{Gpu, launch_shape};
 use crate::error::{Error, Result};
@@ -112,7 +112,7 @@ impl<T: Storage> EmbedLn<T> {
             ..
         } = args;
         let name = self.kernel.name();
-        let threads = row_threads(name, hidden, launch_shape::embed_ln::MAX_THREADS as usize)?;
+        let block = row_block(name, hidden, launch_shape::embed_ln::MAX_THREADS as usize)?;
         let tokens = ids.len();
         check_len(name, "out", out.len(), tokens * hidden)?;
         check_len(name, "scale", scale.len(), hidden)?;
@@ -136,16 +136,11 @@ impl<T: Storage> EmbedLn<T> {
             .arg(out)
             .arg(&width)
             .arg(&eps);
-        let shape = LaunchConfig {
-            grid_dim: (tokens as u32, 1, 1),
-            block_dim: (threads, 1, 1),
-            shared_mem_bytes: 0,
-        };
         // SAFETY: the arguments are those of the entry point, in its order. Every id and position is below the rows of
         // its table, out has a row a token and the grid a block a row; `out` is borrowed mutably and so overlaps nothing.
         // Allocations begin at multiples of 256 bytes and rows are whole chunks of 16. All operands outlive the kernel:
         // freeing them is ordered behind it on the stream.
-        let launched = unsafe { launch.launch(shape) };
+        let launched = unsafe { launch.launch(a_block_a_row(tokens, block)) };
         launched.map(drop).map_err(|error| {
             self.kernel
                 .refused(&format!("{tokens} tokens of {hidden}"), error)

@@ -25,7 +25,7 @@ mod mbarrier;
 mod memory_operand;
 mod mma;
 mod mov;
-mod numeric;
+pub(crate) mod numeric;
 mod predicate;
 pub mod registers;
 mod small;

@@ -1,5 +1,7 @@
 //! The number formats of matrix operands. Decoding is free of branches, so that loops over it use vectors.
 
+use crate::isa::numeric::{bf16_to_f32, f16_to_f32};
+
 /// Type of the elements of A or B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Element {
@@ -76,10 +78,7 @@ pub(super) struct E5m2;
 pub(super) struct S8;
 pub(super) struct U8;
 
-/// 2^112: from an f16's exponent, read as that of an f32, to its value. Right for subnormal numbers too.
-const FROM_F16: f32 = f32::from_bits((127 + 112) << 23);
-
-/// 2^120: the same for e4m3.
+/// 2^120: from the exponent of an e4m3, read as that of an f32, to its value. Right for subnormal numbers too.
 const FROM_E4M3: f32 = f32::from_bits((127 + 120) << 23);
 
 impl Format for F16 {
@@ -87,14 +86,7 @@ impl Format for F16 {
 
     #[inline(always)]
     fn decode(bits: u32) -> f32 {
-        let shifted = (bits & 0x7fff) << 13;
-        let finite = (f32::from_bits(shifted) * FROM_F16).to_bits();
-        let magnitude = if shifted >= 0x7c00 << 13 {
-            shifted | 0x7f80_0000
-        } else {
-            finite
-        };
-        f32::from_bits(magnitude | (bits & 0x8000) << 16)
+        f16_to_f32(bits as u16)
     }
 }
 
@@ -103,7 +95,7 @@ impl Format for Bf16 {
 
     #[inline(always)]
     fn decode(bits: u32) -> f32 {
-        f32::from_bits(bits << 16)
+        bf16_to_f32(bits as u16)
     }
 }
 
@@ -157,12 +149,6 @@ impl Format for U8 {
         // Through i32: vector units have no conversion from unsigned numbers.
         bits as i32 as f32
     }
-}
-
-/// The value of an f16.
-#[inline(always)]
-pub(super) fn decode_f16(bits: u32) -> f32 {
-    F16::decode(bits)
 }
 
 /// The nearest f16, ties to even; every NaN becomes the one that the hardware gives.

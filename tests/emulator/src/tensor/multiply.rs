@@ -1,9 +1,10 @@
 //! The arithmetic: 8x8 tiles of accumulators from outer products of panel rows.
 
-use super::formats::{decode_f16, encode_f16};
+use super::formats::encode_f16;
 use super::fragments::{CORE_LINES, PanelRow};
 use super::vector::Eight;
 use crate::isa::Lanes;
+use crate::isa::numeric::f16_to_f32;
 
 /// Type and layout of C and D.
 ///
@@ -119,7 +120,7 @@ impl Layout for Half {
         }
         let mut sums = [0.0; CORE_LINES];
         for (sum, bits) in sums.iter_mut().zip(halves) {
-            *sum = decode_f16(bits);
+            *sum = f16_to_f32(bits as u16);
         }
         sums
     }
