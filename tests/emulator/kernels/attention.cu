@@ -92,11 +92,18 @@ extern "C" __global__ void __launch_bounds__(kThreads) attention(const half* q, 
   const int first = blockIdx.x * kTile;
   const int tiles = (length + kTile - 1) / kTile;
   load_tile(smem.q, q + head, first, length);
+  cp_async_commit_group();
   load_tile(smem.k[0], k + head, 0, length);
   load_tile(smem.v[0], v + head, 0, length);
   cp_async_commit_group();
 
+  cp_async_wait_group<1>();
+  __syncthreads();
   uint32_t q_regs[4][4];
+#pragma unroll
+  for (int i = 0; i < kHead / 16; ++i) {
+    ldmatrix_x4(q_regs[i], chunk_at(smem.q, warp * 16 + lane % 16, i * 2 + lane / 16));
+  }
   float acc[8][4] = {};
   float largest[2] = {-INFINITY, -INFINITY}, total[2] = {};
   for (int tile = 0; tile < tiles; ++tile) {
@@ -108,29 +115,31 @@ extern "C" __global__ void __launch_bounds__(kThreads) attention(const half* q, 
     // This tile has landed for every thread.
     cp_async_wait_group<1>();
     __syncthreads();
-    if (tile == 0) {
-#pragma unroll
-      for (int i = 0; i < kHead / 16; ++i) {
-        ldmatrix_x4(q_regs[i], chunk_at(smem.q, warp * 16 + lane % 16, i * 2 + lane / 16));
-      }
-    }
     float p[8][4] = {};
     multiply_keys(p, q_regs, smem.k[tile % 2]);
 
+    // Only the last tile can reach past the end.
+    if ((tile + 1) * kTile > length) {
+#pragma unroll
+      for (int n = 0; n < 8; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          if (tile * kTile + n * 8 + lane % 4 * 2 + i % 2 >= length) p[n][i] = -INFINITY;
+        }
+      }
+    }
     float now[2] = {largest[0], largest[1]};
 #pragma unroll
     for (int n = 0; n < 8; ++n) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        if (tile * kTile + n * 8 + lane % 4 * 2 + i % 2 >= length) p[n][i] = -INFINITY;
-        now[i / 2] = fmaxf(now[i / 2], p[n][i]);
-      }
+      for (int i = 0; i < 4; ++i) now[i / 2] = fmaxf(now[i / 2], p[n][i]);
     }
-    float shrink[2];
+    float shrink[2], shift[2];
 #pragma unroll
     for (int half_row = 0; half_row < 2; ++half_row) {
       now[half_row] = row_max(now[half_row]);
       shrink[half_row] = ex2_approx((largest[half_row] - now[half_row]) * scale_log2);
+      shift[half_row] = -now[half_row] * scale_log2;
       largest[half_row] = now[half_row];
       total[half_row] *= shrink[half_row];
     }
@@ -138,7 +147,7 @@ extern "C" __global__ void __launch_bounds__(kThreads) attention(const half* q, 
     for (int n = 0; n < 8; ++n) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        p[n][i] = ex2_approx((p[n][i] - largest[i / 2]) * scale_log2);
+        p[n][i] = ex2_approx(fmaf(p[n][i], scale_log2, shift[i / 2]));
         total[i / 2] += p[n][i];
         acc[n][i] *= shrink[i / 2];
       }

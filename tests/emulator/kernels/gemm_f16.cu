@@ -1,17 +1,17 @@
 // Computes  C[m][n] = sum over k of A[m][k] * B[k][n] + bias[n]  for halves, rounded once.
 // Data      A [M, K], B [K, N], C [M, N], row-major; K and N multiples of 8; bias [N].
-// Split     a block makes a 64x64 tile of C with 4 warps, 2x2, each 32x32 of it; K in steps of 32
+// Split     a block makes a 128x128 tile of C with 8 warps, 2x4, each 64x32 of it; K in steps of 32
 //           through a ring of three stages that cp.async fills two steps ahead.
 // Roof      tensor cores; shared memory without bank conflicts: 16-byte chunks are swizzled.
 // Numerics  f32 accumulators, k in order.
 
 #include "ptx.cuh"
 
-constexpr int kBlockM = 64;
-constexpr int kBlockN = 64;
+constexpr int kBlockM = 128;
+constexpr int kBlockN = 128;
 constexpr int kBlockK = 32;
 constexpr int kStages = 3;  // two in flight hide the latency of global memory, one is multiplied
-constexpr int kThreads = 128;
+constexpr int kThreads = 256;
 constexpr int kChunk = 8;  // halves in 16 bytes
 
 struct Smem {
@@ -25,7 +25,7 @@ __device__ __forceinline__ half* chunk_of_a(half (&tile)[kBlockM][kBlockK], int 
   return &tile[row][(chunk ^ (row / 2 % 4)) * kChunk];
 }
 
-// Rows of B are 128 bytes: one line of banks.
+// Rows of B are 256 bytes: two lines of banks, swizzled alike.
 __device__ __forceinline__ half* chunk_of_b(half (&tile)[kBlockK][kBlockN], int row, int chunk) {
   return &tile[row][(chunk ^ (row % 8)) * kChunk];
 }
@@ -54,9 +54,9 @@ extern "C" __global__ void __launch_bounds__(kThreads) gemm_f16(const half* a,  
   __shared__ Smem smem;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const int m = blockIdx.y * kBlockM, n = blockIdx.x * kBlockN;
-  const int warp_m = warp / 2 * 32, warp_n = warp % 2 * 32;
+  const int warp_m = warp / 4 * 64, warp_n = warp % 4 * 32;
   const int steps = (depth + kBlockK - 1) / kBlockK;
-  float acc[2][4][4] = {};
+  float acc[4][4][4] = {};
 
   for (int stage = 0; stage < kStages - 1; ++stage) {
     if (stage < steps) load_stage(smem, stage, a, b, m, n, stage * kBlockK, rows, columns, depth);
@@ -75,16 +75,19 @@ extern "C" __global__ void __launch_bounds__(kThreads) gemm_f16(const half* a,  
     const int stage = step % kStages;
 #pragma unroll
     for (int k = 0; k < kBlockK / 16; ++k) {
-      uint32_t a_regs[2][4], b_regs[2][4];
+      uint32_t a_regs[4][4], b_regs[2][4];
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
+      for (int i = 0; i < 4; ++i) {
         ldmatrix_x4(a_regs[i],
                     chunk_of_a(smem.a[stage], warp_m + i * 16 + lane % 16, k * 2 + lane / 16));
+      }
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
         ldmatrix_x4_trans(b_regs[i], chunk_of_b(smem.b[stage], k * 16 + lane % 16,
                                                 warp_n / 8 + i * 2 + lane / 16));
       }
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
+      for (int i = 0; i < 4; ++i) {
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
           mma_m16n8k16(acc[i][j], a_regs[i], b_regs[j / 2][j % 2 * 2],
@@ -95,7 +98,7 @@ extern "C" __global__ void __launch_bounds__(kThreads) gemm_f16(const half* a,  
   }
 
 #pragma unroll
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < 4; ++i) {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const int column = n + warp_n + j * 8 + lane % 4 * 2;

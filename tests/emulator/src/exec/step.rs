@@ -23,6 +23,15 @@ pub struct Step<'a> {
     pub pc: u32,
 }
 
+/// How many lanes a mask holds. A whole warp, the usual case, is not counted.
+#[inline]
+fn threads(active: u32) -> u64 {
+    match active {
+        u32::MAX => 32,
+        some => u64::from(some.count_ones()),
+    }
+}
+
 impl Step<'_> {
     /// Runs a warp for at most `slice` instructions. Gives whether the slice ended the turn (not waiting, exit or giving way).
     ///
@@ -84,7 +93,7 @@ impl Step<'_> {
                     active &= if guard.negated { !holds } else { holds };
                 }
                 self.counters.warp_instructions += 1;
-                self.counters.thread_instructions += u64::from(active.count_ones());
+                self.counters.thread_instructions += threads(active);
                 self.counters.divergent_instructions += u64::from(divergent);
                 if let Some(tracking) = &self.launch.kernel.tracking {
                     self.track(tracking, pc, here, active);
@@ -97,7 +106,7 @@ impl Step<'_> {
                     if instruction.collective && !self.together(at, here)? {
                         // Not executed yet: it is counted when all its lanes are there.
                         self.counters.warp_instructions -= 1;
-                        self.counters.thread_instructions -= u64::from(active.count_ones());
+                        self.counters.thread_instructions -= threads(active);
                         self.counters.divergent_instructions -= u64::from(divergent);
                         break;
                     }

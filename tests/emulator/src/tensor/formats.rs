@@ -151,39 +151,6 @@ impl Format for U8 {
     }
 }
 
-/// The nearest f16, ties to even; every NaN becomes the one that the hardware gives.
-#[inline(always)]
-pub fn encode_f16(value: f32) -> u32 {
-    /// Added to a number below the smallest normal f16, it leaves the f16's bits at the bottom of the mantissa.
-    const HALF: f32 = 0.5;
-    let bits = value.to_bits();
-    let magnitude = bits & 0x7fff_ffff;
-    let subnormal = (f32::from_bits(magnitude) + HALF)
-        .to_bits()
-        .wrapping_sub(HALF.to_bits());
-    // A carry out of the mantissa moves into the exponent, up to infinity: as rounding should.
-    let rounded = magnitude
-        .wrapping_sub(112 << 23)
-        .wrapping_add(0xfff + (magnitude >> 13 & 1))
-        >> 13;
-    let finite = if magnitude < 113 << 23 {
-        subnormal
-    } else {
-        rounded
-    };
-    let large = if magnitude > 0x7f80_0000 {
-        0x7fff
-    } else {
-        0x7c00
-    };
-    let result = if magnitude >= 143 << 23 {
-        large
-    } else {
-        finite
-    };
-    result | bits >> 16 & 0x8000
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,37 +211,5 @@ mod tests {
             Tf32::decode((-1.0f32).to_bits() - 1),
             -f32::from_bits(0x3f7f_e000)
         );
-    }
-
-    #[test]
-    fn encoding_undoes_decoding_and_rounds_to_nearest_even() {
-        for bits in 0..0x1_0000u32 {
-            let value = F16::decode(bits);
-            if !value.is_nan() {
-                assert_eq!(encode_f16(value), bits);
-            }
-            assert_eq!(
-                encode_f16(value),
-                if value.is_nan() {
-                    0x7fff | bits & 0x8000
-                } else {
-                    bits
-                }
-            );
-        }
-        // Every tenth thousandth f32, both halves and ties among them, against another implementation.
-        for bits in (0..=u32::MAX)
-            .step_by(9973)
-            .chain((0..0x8000).map(|upper| upper << 17 | 0x1000))
-        {
-            let value = f32::from_bits(bits);
-            if !value.is_nan() {
-                assert_eq!(
-                    encode_f16(value),
-                    u32::from(half::f16::from_f32(value).to_bits()),
-                    "{value:e}"
-                );
-            }
-        }
     }
 }

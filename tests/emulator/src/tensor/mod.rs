@@ -21,7 +21,7 @@ mod swizzle;
 mod vector;
 
 pub use descriptor::{Descriptor, DescriptorError, Major};
-pub use formats::{Element, encode_f16};
+pub use formats::Element;
 pub use fragments::{CORE_LINES, Lines, PanelRow, unpack, unpack_column};
 pub use multiply::{Accumulator, multiply};
 pub use swizzle::Swizzle;

@@ -1,10 +1,9 @@
 //! The arithmetic: 8x8 tiles of accumulators from outer products of panel rows.
 
-use super::formats::encode_f16;
 use super::fragments::{CORE_LINES, PanelRow};
 use super::vector::Eight;
 use crate::isa::Lanes;
-use crate::isa::numeric::f16_to_f32;
+use crate::isa::numeric::{f16_to_f32, f32_to_f16};
 
 /// Type and layout of C and D.
 ///
@@ -129,7 +128,7 @@ impl Layout for Half {
     fn finish(sums: PanelRow, _c: Option<[&Lanes<u32>; 2]>, row: usize, d: &mut [Lanes<u32>; 2]) {
         let mut halves = [0; CORE_LINES];
         for (bits, sum) in halves.iter_mut().zip(sums) {
-            *bits = encode_f16(sum);
+            *bits = u32::from(f32_to_f16(sum));
         }
         for (bits, (half, lane)) in halves.into_iter().zip(places(row)) {
             d[0][lane] |= bits << (16 * half);

@@ -147,21 +147,21 @@ fn atomics_barriers_and_blocks() {
 
 #[test]
 fn products() {
-    let counters = counters(&workloads::gemm_f16(128, 64, 160).case);
-    // Two blocks, five steps of two k16, four warps with eight products each.
-    assert_eq!(counters.mma, 2 * 5 * 2 * 4 * 8);
-    assert_eq!(counters.tensor_multiply_adds, 128 * 64 * 160);
-    // Per k16 and warp: two ldmatrix for A and two for B.
-    assert_eq!(counters.matrices_moved, 2 * 5 * 2 * 4 * 4 * 4);
+    let counters = counters(&workloads::gemm_f16(256, 128, 160).case);
+    // Two blocks, five steps of two k16, eight warps with sixteen products each.
+    assert_eq!(counters.mma, 2 * 5 * 2 * 8 * 16);
+    assert_eq!(counters.tensor_multiply_adds, 256 * 128 * 160);
+    // Per k16 and warp: four ldmatrix for A and two for B.
+    assert_eq!(counters.matrices_moved, 2 * 5 * 2 * 8 * 6 * 4);
     assert_eq!(
         counters.shared_waves, counters.shared_ideal_waves,
         "the swizzle leaves no conflict"
     );
     // Every element of A is read once, of B once a row of blocks; the bias once a row of accumulators.
-    assert_eq!(counters.global_store_bytes, 2 * 128 * 64);
+    assert_eq!(counters.global_store_bytes, 2 * 256 * 128);
     assert_eq!(
         counters.global_load_bytes,
-        2 * (128 * 160 + 2 * 160 * 64) + 2 * (4 * 32 * 2 * 4 * 4)
+        2 * (256 * 160 + 2 * 160 * 128) + 2 * (8 * 32 * 4 * 4 * 4)
     );
 }
 

@@ -4,10 +4,10 @@ use crate::workloads;
 
 #[test]
 fn gemm_f16() {
-    workloads::gemm_f16(64, 64, 32).check();
-    workloads::gemm_f16(128, 64, 160).check();
+    workloads::gemm_f16(128, 128, 32).check();
+    workloads::gemm_f16(256, 128, 160).check();
     // Partial tiles on every side.
-    workloads::gemm_f16(70, 72, 40).check();
+    workloads::gemm_f16(140, 136, 40).check();
 }
 
 #[test]

@@ -13,8 +13,8 @@ pub fn gemm_f16(rows: usize, columns: usize, depth: usize) -> Workload {
         inputs.small_halves(depth * columns),
     );
     let bias = inputs.small_halves(columns);
-    let mut case = Case::new("gemm_f16", "gemm_f16").block(128);
-    case = case.grid(columns.div_ceil(64) as u32, rows.div_ceil(64) as u32);
+    let mut case = Case::new("gemm_f16", "gemm_f16").block(256);
+    case = case.grid(columns.div_ceil(128) as u32, rows.div_ceil(128) as u32);
     case.input(&a);
     case.input(&b);
     case.input(&bias);
