@@ -27,7 +27,7 @@ fn kernels_print_when_somebody_waits_for_them() {
 #[test]
 #[ignore = "runs in a process of its own"]
 fn a_kernel_prints() {
-    let context = CudaContext::new(0).unwrap();
+    let context = context();
     let stream = stream(&context);
     let hello = kernel(&context, "hello_from_kernel");
     let shape = LaunchConfig {
