@@ -261,7 +261,7 @@ impl Standin {
     }
 }
 
-const KINDS: [FaultKind; 11] = [
+const KINDS: [FaultKind; 12] = [
     FaultKind::OutOfBounds,
     FaultKind::UseAfterFree,
     FaultKind::Misaligned,
@@ -273,6 +273,7 @@ const KINDS: [FaultKind; 11] = [
     FaultKind::InvalidOperand,
     FaultKind::Hang,
     FaultKind::Trap,
+    FaultKind::Assert,
 ];
 
 /// A text that a function copies as far as there is room for it.

@@ -28,15 +28,19 @@ pub enum FaultKind {
     Hang = 10,
     /// `trap` was executed.
     Trap = 11,
+    /// An `assert` of the kernel failed.
+    Assert = 12,
 }
 
 impl FaultKind {
-    /// The CUresult that a GPU's driver would return: 700 illegal address, 716 misaligned address, 702 launch timeout, else 719.
+    /// The CUresult that a GPU's driver would return: 700 illegal address, 716 misaligned address, 702 launch timeout, 710 assert, else
+    /// 719.
     pub fn cuda_error(self) -> i32 {
         match self {
             FaultKind::OutOfBounds | FaultKind::UseAfterFree => 700,
             FaultKind::Misaligned => 716,
             FaultKind::Hang => 702,
+            FaultKind::Assert => 710,
             _ => 719,
         }
     }
@@ -55,6 +59,7 @@ impl FaultKind {
             FaultKind::InvalidOperand => "invalid operand",
             FaultKind::Hang => "hang",
             FaultKind::Trap => "trap",
+            FaultKind::Assert => "failed assertion",
         }
     }
 }

@@ -28,6 +28,7 @@ pub enum Code {
     LaunchTimeout = 702,
     PrimaryContextActive = 708,
     ContextIsDestroyed = 709,
+    Assert = 710,
     HostMemoryAlreadyRegistered = 712,
     HostMemoryNotRegistered = 713,
     MisalignedAddress = 716,
@@ -70,6 +71,7 @@ const TABLE: &[(Code, &CStr, &CStr)] = &[
     (Code::LaunchTimeout, c"CUDA_ERROR_LAUNCH_TIMEOUT", c"the launch timed out and was terminated"),
     (Code::PrimaryContextActive, c"CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE", c"the primary context is in use"),
     (Code::ContextIsDestroyed, c"CUDA_ERROR_CONTEXT_IS_DESTROYED", c"context is destroyed"),
+    (Code::Assert, c"CUDA_ERROR_ASSERT", c"device-side assert triggered"),
     (
         Code::HostMemoryAlreadyRegistered,
         c"CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED",
@@ -246,6 +248,7 @@ mod tests {
             Code::MisalignedAddress
         );
         assert_eq!(Code::of_fault(FaultKind::Hang), Code::LaunchTimeout);
+        assert_eq!(Code::of_fault(FaultKind::Assert), Code::Assert);
         assert_eq!(Code::of_fault(FaultKind::Race), Code::LaunchFailed);
         assert_eq!(
             Code::CaptureIsolation.name(),

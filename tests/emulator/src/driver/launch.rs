@@ -1,6 +1,7 @@
 //! Kernel launches: what a GPU's driver checks at the call, and the run when the stream gets there.
 
 use std::ffi::c_void;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -235,6 +236,7 @@ impl KernelLaunch {
         let options = Options {
             seed: self.seed,
             cooperative: self.cooperative,
+            multiprocessors: driver.devices[self.device].model.multiprocessors,
             ..Options::default()
         };
         let view = driver.devices[self.device].memory.view();
@@ -247,6 +249,10 @@ impl KernelLaunch {
             self.limits,
             options,
         );
+        // Nobody to tell when it fails, as with `println` of the program itself.
+        let mut stdout = std::io::stdout().lock();
+        let _ = stdout.write_all(report.printed.as_bytes());
+        let _ = stdout.flush();
         let device = self.device as u32;
         driver.journal.launched(
             &self.kernel.name,

@@ -425,6 +425,7 @@ fn special_value(
         Special::Warp => thread / 32,
         Special::Warps => launch.warps_per_block(),
         Special::Multiprocessor => 0,
+        Special::Multiprocessors => launch.options.multiprocessors,
         Special::LanesBelow => (1 << lane) - 1,
         Special::LanesUpTo => u32::MAX >> (31 - lane),
         Special::LanesAbove => !(u32::MAX >> (31 - lane)),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock};
 
 use super::cluster::{Resident, Turn};
-use super::{Agents, Flags, Random};
+use super::{Agents, Flags, Printed, Random};
 use crate::counters::Counters;
 use crate::fault::{Fault, FaultKind, Stop};
 use crate::isa::Kernel;
@@ -46,6 +46,8 @@ pub struct Options {
     pub instruction_budget: u64,
     /// All blocks are on the device at once, as a cooperative launch promises: they may wait for each other.
     pub cooperative: bool,
+    /// Multiprocessors of the device.
+    pub multiprocessors: u32,
 }
 
 impl Default for Options {
@@ -56,6 +58,7 @@ impl Default for Options {
             idle_limit: 1 << 25,
             instruction_budget: 1 << 30,
             cooperative: false,
+            multiprocessors: 132,
         }
     }
 }
@@ -67,6 +70,8 @@ pub struct Report {
     pub counters: Counters,
     /// Everything the checks found, in the order of blocks.
     pub faults: Vec<Fault>,
+    /// What `printf` of the kernel printed, in the order of blocks.
+    pub printed: String,
 }
 
 /// A launch under way: what all its workers share.
@@ -88,6 +93,8 @@ pub struct Launch<'a> {
     pub readers: Readers,
     /// Flags in memory.
     pub flags: Flags,
+    /// What its `printf` printed.
+    pub printed: Printed,
     shadows: Vec<OnceLock<AdaptiveShadow>>,
     next: AtomicU32,
     stopped: AtomicBool,
@@ -107,6 +114,7 @@ pub fn launch(
         return Report {
             counters: Counters::default(),
             faults: vec![*fault],
+            printed: String::new(),
         };
     }
     let workers = if options.seed != 0 {
@@ -130,6 +138,7 @@ pub fn launch(
     Report {
         counters,
         faults: faults.into_iter().map(|(_, fault)| fault).collect(),
+        printed: launch.printed.into_text(),
     }
 }
 
@@ -157,6 +166,7 @@ impl<'a> Launch<'a> {
             log: EventLog::default(),
             readers: Readers::default(),
             flags: Flags::default(),
+            printed: Printed::default(),
             shadows: std::iter::repeat_with(OnceLock::new)
                 .take(memory.len())
                 .collect(),

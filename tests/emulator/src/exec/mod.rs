@@ -8,6 +8,7 @@ mod flags;
 mod launch;
 #[cfg(test)]
 pub(crate) mod machine;
+mod printed;
 mod private;
 mod race_report;
 mod request;
@@ -25,6 +26,7 @@ pub use asynchronous::{Asynchronous, Origin, Ticket};
 pub use cluster::{Block, Cluster};
 pub use flags::{Flags, Order, Scope};
 pub use launch::{Dimensions, Launch, Limits, Options, Report, launch};
+pub use printed::Printed;
 pub(crate) use race_report::race_message;
 pub use request::Request;
 pub use rows::{GlobalRows, SharedPlace, SharedRows};

@@ -34,7 +34,9 @@ impl Step<'_> {
             );
             self.report(FaultKind::Uninitialised, lane, message);
         }
-        self.counters.local_bytes += self.bytes_moved(bytes);
+        if request.counted {
+            self.counters.local_bytes += self.bytes_moved(bytes);
+        }
         Ok(())
     }
 
@@ -61,7 +63,9 @@ impl Step<'_> {
                 return Err(self.local_out_of_bounds(lane, addresses[lane], bytes));
             }
         }
-        self.counters.local_bytes += self.bytes_moved(bytes);
+        if request.counted {
+            self.counters.local_bytes += self.bytes_moved(bytes);
+        }
         Ok(())
     }
 

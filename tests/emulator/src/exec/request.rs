@@ -14,7 +14,8 @@ pub struct Request {
     pub bytes: usize,
     /// Part in the memory model.
     pub order: Order,
-    /// Whether it counts as a request here: constants do not, and matrices are counted one by one.
+    /// Whether it counts as a request here: constants, arguments of functions and texts do not, and matrices are counted one by
+    /// one.
     pub counted: bool,
     /// Whether it is one access of the whole warp, so that its lanes need no order among themselves.
     pub collective: bool,

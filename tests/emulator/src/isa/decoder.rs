@@ -269,6 +269,8 @@ impl<'a> Decoder<'a> {
         match operand {
             Operand::Register(register) if register.class == Class::Bits64 => Ok(register.index),
             Operand::Immediate(value) => Ok(self.constant64(Constant::Value(*value))),
+            // One grid runs after the other: none is told from another.
+            Operand::Special(name) if name == "gridid" => Ok(self.constant64(Constant::Value(0))),
             Operand::Symbol(name, offset) => {
                 let address = self.symbol(name)?.1.wrapping_add_signed(*offset);
                 Ok(self.constant64(Constant::Value(address)))
@@ -396,7 +398,8 @@ pub(super) fn space(instruction: &Instruction) -> Space {
         "global" | "const" => Some(Space::Global),
         "shared" | "shared::cta" => Some(Space::Shared),
         "shared::cluster" => Some(Space::Cluster),
-        "local" => Some(Space::Local),
+        // Arguments of functions that are not in registers lie in local memory.
+        "local" | "param::func" => Some(Space::Local),
         "param" | "param::entry" => Some(Space::Parameter),
         _ => None,
     };
@@ -424,6 +427,7 @@ fn special(name: &str) -> Option<Special> {
         "warpid" => Special::Warp,
         "nwarpid" => Special::Warps,
         "smid" => Special::Multiprocessor,
+        "nsmid" => Special::Multiprocessors,
         "lanemask_lt" => Special::LanesBelow,
         "lanemask_le" => Special::LanesUpTo,
         "lanemask_gt" => Special::LanesAbove,

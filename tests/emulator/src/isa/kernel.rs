@@ -6,10 +6,10 @@ use super::decoder::layout;
 use super::flow::{Tracking, compact};
 use super::{
     DecodeError, Decoder, Execute, Footprint, Space, arithmetic, async_copy, atomic, barrier, bulk,
-    collective, compare, control, convert, fence, load_store, logic, matrix, mbarrier, mma, mov,
-    wgmma,
+    call, collective, compare, control, convert, fence, load_store, logic, matrix, mbarrier, mma,
+    mov, wgmma,
 };
-use crate::ptx::{Entry, Guard, Instruction, Module};
+use crate::ptx::{Entry, Guard, Instruction, Module, expand};
 
 /// A kernel ready to run.
 #[derive(Debug)]
@@ -111,6 +111,8 @@ pub enum Special {
     Warps,
     /// `%smid`.
     Multiprocessor,
+    /// `%nsmid`.
+    Multiprocessors,
     /// `%lanemask_lt` and its like.
     LanesBelow,
     /// `%lanemask_le`.
@@ -148,10 +150,13 @@ pub fn decode(
     entry: &Entry,
     globals: &HashMap<String, u64>,
 ) -> Result<Kernel, DecodeError> {
-    decode_as_written(module, &compact(entry), globals)
+    let expanded = expand(module, entry).map_err(|refusal| {
+        DecodeError::because(refusal.reason).at(&entry.name, refusal.instruction)
+    })?;
+    decode_as_written(module, &compact(&expanded), globals)
 }
 
-/// Decodes one kernel with the registers that it names.
+/// Decodes one kernel with the registers that it names and without calls of functions.
 ///
 /// # Errors
 /// Names opcode, kernel and line of what it does not know.
@@ -235,6 +240,7 @@ fn decode_one(
         "ld" | "ldu" | "st" | "prefetch" | "prefetchu" | "applypriority" | "createpolicy" => {
             load_store::decode(instruction, decoder)
         }
+        "call" => call::decode(instruction, decoder),
         "atom" | "red" => atomic::decode(instruction, decoder),
         "cp" if second == "async" && third != "bulk" => async_copy::decode(instruction, decoder),
         "cp" => bulk::decode(instruction, decoder),

@@ -110,7 +110,7 @@ impl Form {
             request: Request {
                 bytes: element.bytes * count,
                 order: order.order(),
-                counted: !instruction.has("const"),
+                counted: !instruction.has("const") && !instruction.has("param::func"),
                 collective: false,
             },
             element,

@@ -61,6 +61,7 @@ pub(super) fn is_place_or_hint(part: &str) -> bool {
             | "local"
             | "param"
             | "param::entry"
+            | "param::func"
             | "const"
     );
     space || part.starts_with("L1::") || part.starts_with("L2::")

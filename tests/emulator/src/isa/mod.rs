@@ -8,6 +8,7 @@ mod async_copy;
 mod atomic;
 mod barrier;
 mod bulk;
+mod call;
 mod collective;
 mod compare;
 mod control;

@@ -41,7 +41,8 @@ fn destination(instruction: &Instruction) -> Option<&Operand> {
     let writes = match instruction.part(0) {
         "st" | "red" | "bra" | "brx" | "membar" | "fence" | "cp" | "prefetch" | "prefetchu"
         | "applypriority" | "nanosleep" | "stmatrix" | "setmaxnreg" | "griddepcontrol"
-        | "pmevent" | "trap" | "brkpt" | "ret" | "exit" | "call" | "discard" => false,
+        | "pmevent" | "trap" | "brkpt" | "ret" | "exit" | "discard" => false,
+        "call" => instruction.has("vprintf"),
         "bar" | "barrier" => instruction.has("red"),
         "wgmma" => multiplies_asynchronously(instruction),
         _ => true,
@@ -55,52 +56,15 @@ fn destination(instruction: &Instruction) -> Option<&Operand> {
 }
 
 fn visit(operand: &Operand, found: &mut Vec<Register>) {
-    match operand {
-        Operand::Register(register) | Operand::Not(register) => found.push(*register),
-        Operand::Vector(members) => members.iter().for_each(|member| visit(member, found)),
-        Operand::Memory(base, _) => visit(base, found),
-        Operand::Tensor(base, coordinates) => {
-            visit(base, found);
-            coordinates
-                .iter()
-                .for_each(|coordinate| visit(coordinate, found));
+    operand.leaves(&mut |leaf| {
+        if let Operand::Register(register) | Operand::Not(register) = leaf {
+            found.push(*register);
         }
-        Operand::Pair(first, second) => {
-            visit(first, found);
-            visit(second, found);
-        }
-        Operand::Immediate(_)
-        | Operand::Symbol(..)
-        | Operand::Special(_)
-        | Operand::Sink
-        | Operand::Label(_) => {}
-    }
+    });
 }
 
 /// Applies `rename` to every register of the instruction, its guard included.
 pub(super) fn rename(instruction: &mut Instruction, mut rename: impl FnMut(Register) -> Register) {
-    fn walk(operand: &mut Operand, rename: &mut impl FnMut(Register) -> Register) {
-        match operand {
-            Operand::Register(register) | Operand::Not(register) => *register = rename(*register),
-            Operand::Vector(members) => members.iter_mut().for_each(|member| walk(member, rename)),
-            Operand::Memory(base, _) => walk(base, rename),
-            Operand::Tensor(base, coordinates) => {
-                walk(base, rename);
-                coordinates
-                    .iter_mut()
-                    .for_each(|coordinate| walk(coordinate, rename));
-            }
-            Operand::Pair(first, second) => {
-                walk(first, rename);
-                walk(second, rename);
-            }
-            Operand::Immediate(_)
-            | Operand::Symbol(..)
-            | Operand::Special(_)
-            | Operand::Sink
-            | Operand::Label(_) => {}
-        }
-    }
     if let Some(guard) = &mut instruction.guard {
         let predicate = Register {
             class: crate::ptx::Class::Predicate,
@@ -108,10 +72,13 @@ pub(super) fn rename(instruction: &mut Instruction, mut rename: impl FnMut(Regis
         };
         guard.predicate = rename(predicate).index;
     }
-    instruction
-        .operands
-        .iter_mut()
-        .for_each(|operand| walk(operand, &mut rename));
+    for operand in &mut instruction.operands {
+        operand.leaves_mut(&mut |leaf| {
+            if let Operand::Register(register) | Operand::Not(register) = leaf {
+                *register = rename(*register);
+            }
+        });
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Body of a kernel: scopes, declarations, labels and instructions.
+//! Body of a kernel or function: scopes, declarations, labels and instructions.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use super::loc::Lines;
 use super::scope::Scopes;
 use super::{Class, Entry, Guard, Instruction, ParseError, Variable, variable};
 
-/// A kernel whose body is being read.
+/// A kernel or function whose body is being read.
 pub(super) struct Body<'p, 'a> {
     pub(super) cursor: &'p mut Cursor<'a>,
     pub(super) scopes: Scopes<'a>,
@@ -23,7 +23,7 @@ pub(super) struct Body<'p, 'a> {
 
 /// Reads a body from its `{` to its `}` into `entry`; gives the module variables that were declared inside.
 ///
-/// `parameters`: the names of the entry's parameters.
+/// `parameters`: the names of its parameters and results.
 pub(super) fn read<'a>(
     cursor: &mut Cursor<'a>,
     module: &HashSet<&'a str>,
@@ -42,7 +42,7 @@ pub(super) fn read<'a>(
     body.cursor.expect('{')?;
     body.declare(|scopes| scopes.open())?;
     for &name in parameters {
-        body.declare(|scopes| scopes.variable(name))?;
+        body.declare(|scopes| scopes.variable(name, name.to_owned()))?;
     }
     while body.scopes.depth() > 0 {
         body.statement()?;
@@ -111,13 +111,16 @@ impl<'a> Body<'_, 'a> {
             "shared" | "local" | "param" | "global" | "const" => {
                 self.cursor.take()?;
                 let variables = variable::read_all(self.cursor)?;
-                for (declared, variable) in variables {
-                    self.declare(|scopes| scopes.variable(declared))?;
+                for (declared, mut variable) in variables {
+                    if name == "param" {
+                        // Every call has a `param0` in a scope of its own.
+                        variable.name = format!("{declared}#{}", self.entry.arguments.len());
+                    }
+                    self.declare(|scopes| scopes.variable(declared, variable.name.clone()))?;
                     match name {
                         "shared" => self.entry.shared.push(variable),
                         "local" => self.entry.local.push(variable),
-                        // Arguments of a call: the call itself is for the decoder to refuse.
-                        "param" => {}
+                        "param" => self.entry.arguments.push(variable),
                         _ => self.globals.push(variable),
                     }
                 }

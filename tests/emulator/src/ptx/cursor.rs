@@ -5,6 +5,7 @@ use super::lexer::{Lexer, Spanned, Token};
 use super::literal::Literal;
 
 /// Where the parser stands in the text.
+#[derive(Clone)]
 pub(super) struct Cursor<'a> {
     lexer: Lexer<'a>,
     next: Spanned<'a>,

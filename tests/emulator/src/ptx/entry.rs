@@ -1,8 +1,8 @@
-//! Head of a kernel: name, parameters and what it demands of a launch.
+//! Heads: parameters of kernels and functions, and what a kernel demands of a launch.
 
 use super::cursor::Cursor;
 use super::lexer::Token;
-use super::{Entry, ParseError, variable};
+use super::{Entry, ParseError, Variable, variable};
 
 /// A kernel without its body.
 pub(super) struct Head<'a> {
@@ -21,21 +21,8 @@ pub(super) fn read_head<'a>(cursor: &mut Cursor<'a>) -> Result<Head<'a>, ParseEr
         name: name.to_owned(),
         ..Entry::default()
     };
-    let mut parameters = Vec::new();
-    if cursor.accept('(')? && !cursor.accept(')')? {
-        loop {
-            if !cursor.accept_dot("param")? {
-                return Err(cursor.expected("'.param'"));
-            }
-            let (name, parameter) = variable::read_one(cursor)?;
-            parameters.push(name);
-            entry.parameters.push(parameter);
-            if !cursor.accept(',')? {
-                cursor.expect(')')?;
-                break;
-            }
-        }
-    }
+    let parameters;
+    (parameters, entry.parameters) = read_parameters(cursor)?.into_iter().unzip();
     while let Token::Dot(name) = cursor.peek() {
         demand(cursor, name, &mut entry)?;
     }
@@ -44,6 +31,26 @@ pub(super) fn read_head<'a>(cursor: &mut Cursor<'a>) -> Result<Head<'a>, ParseEr
         name,
         parameters,
     })
+}
+
+/// Reads `(.param .u64 a, .param .b32 b)`; without brackets there are none.
+pub(super) fn read_parameters<'a>(
+    cursor: &mut Cursor<'a>,
+) -> Result<Vec<(&'a str, Variable)>, ParseError> {
+    let mut parameters = Vec::new();
+    if cursor.accept('(')? && !cursor.accept(')')? {
+        loop {
+            if !cursor.accept_dot("param")? {
+                return Err(cursor.expected("'.param'"));
+            }
+            parameters.push(variable::read_one(cursor)?);
+            if !cursor.accept(',')? {
+                cursor.expect(')')?;
+                break;
+            }
+        }
+    }
+    Ok(parameters)
 }
 
 fn demand(cursor: &mut Cursor<'_>, name: &str, entry: &mut Entry) -> Result<(), ParseError> {

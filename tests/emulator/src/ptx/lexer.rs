@@ -33,6 +33,7 @@ pub(super) struct Spanned<'a> {
 }
 
 /// Walks over the text.
+#[derive(Clone)]
 pub(super) struct Lexer<'a> {
     text: &'a str,
     position: usize,

@@ -8,6 +8,8 @@ mod body;
 mod cursor;
 mod entry;
 mod initial;
+mod inline;
+mod leaves;
 mod lexer;
 mod literal;
 mod loc;
@@ -16,7 +18,10 @@ mod parser;
 mod scope;
 mod variable;
 
+use std::collections::HashMap;
 use std::fmt;
+
+pub use inline::{Refusal, expand};
 
 /// A parsed PTX translation unit.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +40,19 @@ pub struct Module {
     pub shared: Vec<Variable>,
     /// Kernels.
     pub entries: Vec<Entry>,
+    /// Device functions by name; the text says why one that is known cannot be called.
+    pub functions: HashMap<String, Result<Function, String>>,
+    /// `.alias`: the function that another name stands for.
+    pub aliases: HashMap<String, String>,
+}
+
+/// A device function (`.func`).
+#[derive(Clone, Debug, Default)]
+pub struct Function {
+    /// Its results.
+    pub results: Vec<Variable>,
+    /// Its parameters, variables and instructions.
+    pub body: Entry,
 }
 
 /// A variable of `.global`, `.const`, `.shared`, `.local` or `.param` space.
@@ -75,6 +93,8 @@ pub struct Entry {
     pub shared: Vec<Variable>,
     /// `.local` variables declared in the body.
     pub local: Vec<Variable>,
+    /// `.param` variables declared in the body, for arguments and results of calls; `param0#3` is the fourth of them.
+    pub arguments: Vec<Variable>,
     /// Registers declared in the body, by class: predicates, 32-bit (and narrower), 64-bit, 128-bit.
     pub registers: [usize; 4],
     /// The instructions, labels already resolved to indices into this list.

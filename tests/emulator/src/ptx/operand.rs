@@ -28,10 +28,12 @@ impl<'a> Body<'_, 'a> {
                     Some(_) => self.pair(float),
                     None => {
                         self.cursor.take()?;
-                        if !self.scopes.has_variable(name) {
+                        let variable = self.scopes.find_variable(name).cloned();
+                        let symbol = variable.unwrap_or_else(|| {
                             self.scopes.refer(instruction, index, name);
-                        }
-                        Ok(Operand::Symbol(name.to_owned(), offset(self.cursor)?))
+                            name.to_owned()
+                        });
+                        Ok(Operand::Symbol(symbol, offset(self.cursor)?))
                     }
                 }
             }
@@ -113,13 +115,15 @@ impl<'a> Body<'_, 'a> {
                 if let Some(register) = self.scopes.find_register(name) {
                     return Ok(Operand::Register(register));
                 }
-                match name.strip_prefix('%') {
-                    Some(special) => self.special(special),
-                    None if self.scopes.has_variable(name) || self.module.contains(name) => {
-                        Ok(Operand::Symbol(name.to_owned(), offset(self.cursor)?))
-                    }
-                    None => Err(self.undeclared(name)),
+                if let Some(special) = name.strip_prefix('%') {
+                    return self.special(special);
                 }
+                let symbol = match self.scopes.find_variable(name) {
+                    Some(variable) => variable.clone(),
+                    None if self.module.contains(name) => name.to_owned(),
+                    None => return Err(self.undeclared(name)),
+                };
+                Ok(Operand::Symbol(symbol, offset(self.cursor)?))
             }
             _ => self
                 .cursor

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::cursor::{Cursor, shortened};
 use super::entry::Head;
 use super::lexer::Token;
-use super::{Module, ParseError, body, entry, variable};
+use super::{Entry, Function, Module, ParseError, body, entry, variable};
 
 /// Reads a translation unit.
 pub(super) fn parse(text: &str) -> Result<Module, ParseError> {
@@ -78,8 +78,13 @@ impl<'a> Parser<'a> {
             }
             "alias" => {
                 let alias = self.cursor.word("the name of a function")?;
+                self.cursor.expect(',')?;
+                let function = self.cursor.word("the name of a function")?;
                 self.names.insert(alias);
-                self.cursor.skip_statement()
+                self.module
+                    .aliases
+                    .insert(alias.to_owned(), function.to_owned());
+                self.cursor.expect(';')
             }
             "pragma" => self.cursor.skip_statement(),
             _ => Err(self.cursor.error(format!(
@@ -142,9 +147,64 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// A function: its name becomes known, its body is not read. The decoder refuses a kernel that calls it, and one
-    /// that nothing calls is no obstacle, whatever it contains.
+    /// A function. One that cannot be read is no obstacle unless a kernel calls it.
     fn function(&mut self) -> Result<(), ParseError> {
+        let start = self.cursor.clone();
+        let (name, function) = match self.read_function() {
+            Ok(read) => read,
+            Err(error) => {
+                self.cursor = start;
+                (self.skip_function()?, Err(error.to_string()))
+            }
+        };
+        self.names.insert(name);
+        let functions = &mut self.module.functions;
+        // A declaration may follow the definition.
+        if function.is_ok() || !matches!(functions.get(name), Some(Ok(_))) {
+            functions.insert(name.to_owned(), function);
+        }
+        Ok(())
+    }
+
+    fn read_function(&mut self) -> Result<(&'a str, Result<Function, String>), ParseError> {
+        if self.cursor.accept_dot("attribute")? {
+            self.cursor.skip_block('(', ')')?;
+        }
+        let results = entry::read_parameters(&mut self.cursor)?;
+        let name = self.cursor.word("the name of a function")?;
+        let parameters = entry::read_parameters(&mut self.cursor)?;
+        while self.cursor.peek() != Token::Sign('{') {
+            match self.cursor.peek() {
+                Token::Sign(';') => {
+                    self.cursor.take()?;
+                    return Ok((name, Err("it is only declared".to_owned())));
+                }
+                Token::Dot("pragma") => self.cursor.skip_statement()?,
+                Token::End => return Err(self.cursor.expected("the body of a function or ';'")),
+                // `.noreturn` and its like.
+                _ => self.cursor.take().map(drop)?,
+            }
+        }
+        // Known inside as well: that it calls itself matters only where it is called.
+        self.names.insert(name);
+        let formal: Vec<&str> = results.iter().chain(&parameters).map(|one| one.0).collect();
+        let body = Entry {
+            name: name.to_owned(),
+            parameters: parameters.into_iter().map(|one| one.1).collect(),
+            ..Entry::default()
+        };
+        let (body, globals) = body::read(&mut self.cursor, &self.names, &formal, body)?;
+        if !globals.is_empty() {
+            return Err(self
+                .cursor
+                .error("global variables declared in a function are not supported"));
+        }
+        let results = results.into_iter().map(|one| one.1).collect();
+        Ok((name, Ok(Function { results, body })))
+    }
+
+    /// Skips a function and gives its name.
+    fn skip_function(&mut self) -> Result<&'a str, ParseError> {
         if self.cursor.accept_dot("attribute")? {
             self.cursor.skip_block('(', ')')?;
         }
@@ -152,11 +212,16 @@ impl<'a> Parser<'a> {
             self.cursor.skip_block('(', ')')?;
         }
         let name = self.cursor.word("the name of a function")?;
-        self.names.insert(name);
         loop {
             match self.cursor.peek() {
-                Token::Sign('{') => return self.cursor.skip_block('{', '}'),
-                Token::Sign(';') => return self.cursor.expect(';'),
+                Token::Sign('{') => {
+                    self.cursor.skip_block('{', '}')?;
+                    return Ok(name);
+                }
+                Token::Sign(';') => {
+                    self.cursor.take()?;
+                    return Ok(name);
+                }
                 Token::Sign('(') => self.cursor.skip_block('(', ')')?,
                 Token::Dot("pragma") => self.cursor.skip_statement()?,
                 Token::End => return Err(self.cursor.expected("the body of a function or ';'")),

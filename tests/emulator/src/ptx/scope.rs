@@ -1,6 +1,6 @@
 //! Names of one body: registers, variables and labels, each visible inside its `{}`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::cursor::shortened;
 use super::{Class, Instruction, Operand, ParseError, Register};
@@ -10,6 +10,9 @@ const MOST_SCOPES: usize = 64;
 
 /// Branch tables are copied into every branch that names one; bounds what a hostile text can ask for.
 const MOST_TARGETS: usize = 1 << 20;
+
+/// Registers of one class in one kernel: their indices have 16 bits.
+pub(super) const MOST_REGISTERS: usize = 1 << 16;
 
 /// Registers `%r0` to `%r<count-1>` of `.reg .b32 %r<count>`.
 struct Range {
@@ -40,7 +43,8 @@ struct Pending<'a> {
 struct Scope<'a> {
     registers: HashMap<&'a str, Register>,
     ranges: HashMap<&'a str, Range>,
-    variables: HashSet<&'a str>,
+    /// The name that each variable has outside its scope.
+    variables: HashMap<&'a str, String>,
     labels: HashMap<&'a str, Label<'a>>,
     pending: Vec<Pending<'a>>,
 }
@@ -89,9 +93,11 @@ impl<'a> Scopes<'a> {
         })
     }
 
-    /// Declares a variable.
-    pub(super) fn variable(&mut self, name: &'a str) -> Result<(), String> {
-        self.unique(name, |scope| scope.variables.insert(name))
+    /// Declares a variable that is called `outside` where its scope does not matter.
+    pub(super) fn variable(&mut self, name: &'a str, outside: String) -> Result<(), String> {
+        self.unique(name, |scope| {
+            scope.variables.insert(name, outside).is_none()
+        })
     }
 
     /// Declares the label of the instruction that comes next.
@@ -122,11 +128,10 @@ impl<'a> Scopes<'a> {
         let used = &mut self.registers[class as usize];
         let index = u16::try_from(*used)
             .ok()
-            .filter(|_| *used + count as usize <= 1 << 16);
+            .filter(|_| *used + count as usize <= MOST_REGISTERS);
         let index = index.ok_or_else(|| {
             format!(
-                "more than {} registers of one class in one kernel: {used} and {count} more",
-                1 << 16
+                "more than {MOST_REGISTERS} registers of one class in one kernel: {used} and {count} more"
             )
         })?;
         *used += count as usize;
@@ -159,12 +164,12 @@ impl<'a> Scopes<'a> {
             .find_map(|scope| scope.find_register(name))
     }
 
-    /// Whether the body declared a variable of this name.
-    pub(super) fn has_variable(&self, name: &str) -> bool {
+    /// What a variable of the body is called outside its scope; `None` where no scope declares one of this name.
+    pub(super) fn find_variable(&self, name: &str) -> Option<&String> {
         self.open
             .iter()
             .rev()
-            .any(|scope| scope.variables.contains(name))
+            .find_map(|scope| scope.variables.get(name))
     }
 
     /// Notes that an operand names what may turn out to be a label.

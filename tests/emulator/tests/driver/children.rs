@@ -19,6 +19,30 @@ fn the_environment_chooses_the_devices() {
 }
 
 #[test]
+fn kernels_print_when_somebody_waits_for_them() {
+    let text = child("a_kernel_prints", &[]);
+    assert!(text.contains("before\nhello!\nafter\n"), "{text}");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn a_kernel_prints() {
+    let context = context();
+    let stream = stream(&context);
+    let hello = kernel(&context, "hello_from_kernel");
+    let shape = LaunchConfig {
+        grid_dim: (1, 1, 1),
+        block_dim: (1, 1, 1),
+        shared_mem_bytes: 0,
+    };
+    // SAFETY: the kernel does not look at its argument.
+    unsafe { stream.launch_builder(&hello).arg(&0_u64).launch(shape) }.unwrap();
+    println!("before");
+    stream.synchronize().unwrap();
+    println!("after");
+}
+
+#[test]
 #[ignore = "runs in a process of its own"]
 fn two_ampere_devices() {
     standin();

@@ -119,6 +119,17 @@ fn a_trap_is_a_launch_failure() {
 }
 
 #[test]
+fn a_failed_assertion_has_a_code_of_its_own() {
+    sticky(
+        "assertion",
+        0,
+        shape(1, 1),
+        CUresult::CUDA_ERROR_ASSERT,
+        FaultKind::Assert,
+    );
+}
+
+#[test]
 fn a_race_is_a_launch_failure() {
     sticky(
         "race",

@@ -11,6 +11,9 @@ pub const KERNELS: &str = r#"
 .const .align 4 .b8 table[8] = {1, 0, 0, 0, 2, 0, 0, 0};
 .global .align 8 .u64 pointer = generic(counter);
 .extern .shared .align 16 .b8 dynamic[];
+.global .align 1 .b8 hello[8] = {104, 101, 108, 108, 111, 33, 10, 0};
+.extern .func (.param .b32 count) vprintf(.param .b64 format, .param .b64 values);
+.extern .func __assertfail(.param .b64 a, .param .b64 b, .param .b32 c, .param .b64 d, .param .b64 e);
 
 // out[i] = value for i < count, from any number of threads.
 .visible .entry fill(.param .u64 out, .param .u32 value, .param .u32 count)
@@ -63,6 +66,43 @@ DONE:
     cvta.to.global.u64 %rd2, %rd1;
     mov.u32 %r1, %ctaid.x;
     st.global.u32 [%rd2], %r1;
+    ret;
+}
+
+// printf("hello!\n")
+.visible .entry hello_from_kernel(.param .u64 out)
+{
+    .reg .b64 %rd<2>;
+    mov.u64 %rd1, hello;
+    {
+    .param .b64 a;
+    .param .b64 b;
+    .param .b32 c;
+    st.param.b64 [a], %rd1;
+    st.param.b64 [b], 0;
+    call.uni (c), vprintf, (a, b);
+    }
+    ret;
+}
+
+// assert(0)
+.visible .entry assertion(.param .u64 out)
+{
+    .reg .b64 %rd<2>;
+    mov.u64 %rd1, hello;
+    {
+    .param .b64 a;
+    .param .b64 b;
+    .param .b32 c;
+    .param .b64 d;
+    .param .b64 e;
+    st.param.b64 [a], %rd1;
+    st.param.b64 [b], %rd1;
+    st.param.b32 [c], 31;
+    st.param.b64 [d], %rd1;
+    st.param.b64 [e], 1;
+    call.uni __assertfail, (a, b, c, d, e);
+    }
     ret;
 }
 

@@ -88,4 +88,12 @@ mod tests {
             assert_eq!(outcome.narrow(2)[lane] & 0xffff, 0xffff);
         }
     }
+
+    #[test]
+    fn the_device_and_the_grid() {
+        let outcome =
+            Bench::new("mov.u32 %r0, %nsmid;\nmov.u64 %rd0, %gridid;\nmov.u32 %r1, %smid;").run();
+        assert!(outcome.narrow(1)[0] < outcome.narrow(0)[0]);
+        assert_eq!(outcome.wide(0)[0], 0);
+    }
 }

@@ -160,11 +160,16 @@ fn calls_are_instructions() {
     assert_eq!(direct.opcode, ["call", "uni"]);
     assert_eq!(
         direct.operands,
-        [list("retval0"), symbol("f", 0), list("param0")]
+        [list("retval0#1"), symbol("f", 0), list("param0#0")]
     );
     assert_eq!(
         indirect.operands,
-        [list("retval0"), rd(1), list("param0"), symbol("proto", 0)]
+        [
+            list("retval0#1"),
+            rd(1),
+            list("param0#0"),
+            symbol("proto", 0)
+        ]
     );
 }
 

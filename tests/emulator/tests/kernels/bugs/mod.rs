@@ -1,5 +1,6 @@
 //! Kernels with one bug each: the report names what is wrong, the CUDA line, the block and the thread.
 
+mod calls;
 mod hopper;
 mod launches;
 mod memory;

@@ -1,6 +1,7 @@
 //! Every instruction family, as nvcc uses it, against plain Rust.
 
 mod block;
+mod calls;
 mod cluster;
 mod convert;
 mod float;
