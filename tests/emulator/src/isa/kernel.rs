@@ -7,7 +7,7 @@ use super::flow::{Tracking, compact};
 use super::{
     DecodeError, Decoder, Execute, Footprint, Space, arithmetic, async_copy, atomic, barrier, bulk,
     collective, compare, control, convert, fence, load_store, logic, matrix, mbarrier, mma, mov,
-    wgmma,
+    wgmma, wmma,
 };
 use crate::ptx::{Entry, Guard, Instruction, Module};
 
@@ -240,6 +240,7 @@ fn decode_one(
         "cp" => bulk::decode(instruction, decoder),
         "ldmatrix" | "stmatrix" | "movmatrix" => matrix::decode(instruction, decoder),
         "mma" => mma::decode(instruction, decoder),
+        "wmma" => wmma::decode(instruction, decoder),
         "wgmma" | "setmaxnreg" => wgmma::decode(instruction, decoder),
         "mbarrier" => mbarrier::decode(instruction, decoder),
         "bar" | "barrier" => barrier::decode(instruction, decoder),

@@ -32,6 +32,7 @@ mod small;
 #[cfg(test)]
 pub(crate) mod testing;
 mod wgmma;
+mod wmma;
 
 use std::fmt;
 

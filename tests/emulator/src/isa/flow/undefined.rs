@@ -179,9 +179,8 @@ fn role(instruction: &Instruction) -> Role {
             },
             _ => Role::Uses,
         },
-        "bra" | "brx" | "bar" | "barrier" | "wgmma" | "mma" | "setmaxnreg" | "nanosleep" => {
-            Role::Uses
-        }
+        "bra" | "brx" | "bar" | "barrier" | "wgmma" | "mma" | "wmma" | "setmaxnreg"
+        | "nanosleep" => Role::Uses,
         _ if vector_of_memory => Role::Uses,
         _ => Role::Computes,
     }
