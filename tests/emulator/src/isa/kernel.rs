@@ -219,9 +219,8 @@ fn decode_one(
     match instruction.opcode[0].as_str() {
         "add" | "sub" | "mul" | "mul24" | "mad" | "mad24" | "fma" | "div" | "rem" | "abs"
         | "neg" | "min" | "max" | "sad" | "rcp" | "sqrt" | "rsqrt" | "ex2" | "lg2" | "sin"
-        | "cos" | "tanh" | "addc" | "subc" | "madc" | "dp4a" | "dp2a" | "copysign" => {
-            arithmetic::decode(instruction, decoder)
-        }
+        | "cos" | "tanh" | "addc" | "subc" | "madc" | "dp4a" | "dp2a" | "copysign"
+        | "vabsdiff2" | "vabsdiff4" => arithmetic::decode(instruction, decoder),
         "and" | "or" | "xor" | "not" | "cnot" | "shl" | "shr" | "shf" | "lop3" | "popc" | "clz"
         | "bfind" | "brev" | "bfe" | "bfi" | "prmt" | "fns" | "bmsk" | "szext" => {
             logic::decode(instruction, decoder)
