@@ -1,7 +1,11 @@
 // Kernels with one bug each, in what they do to memory. The comment `here: NAME` ends the line at
 // which it is found.
 
+#include <mma.h>
+
 #include "ptx.cuh"
+
+using namespace nvcuda;
 
 extern "C" __global__ void read_past_end(const float* x, float* y) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -15,6 +19,12 @@ extern "C" __global__ void write_past_end(float* y) {
 
 extern "C" __global__ void atomic_past_end(int* counts) {
   atomicAdd(&counts[threadIdx.x], 1);  // here: atomic_past_end
+}
+
+extern "C" __global__ void tile_past_end(float* y) {
+  wmma::fragment<wmma::accumulator, 16, 16, 16, float> acc;
+  wmma::fill_fragment(acc, 1.0f);
+  wmma::store_matrix_sync(y, acc, 16, wmma::mem_row_major);  // here: tile_past_end
 }
 
 extern "C" __global__ void shared_past_end(const float* x, float* y) {

@@ -1,7 +1,11 @@
 // Kernels with one bug each, in how threads and blocks wait for each other. The comment `here:
 // NAME` ends the line at which it is found.
 
+#include <mma.h>
+
 #include "ptx.cuh"
+
+using namespace nvcuda;
 
 constexpr int kThreads = 128;
 
@@ -11,6 +15,22 @@ extern "C" __global__ void missing_syncthreads(const float* x, float* y) {
   __syncthreads();
   row_smem[threadIdx.x] = x[threadIdx.x];  // here: missing_syncthreads
   y[threadIdx.x] = row_smem[kThreads - 1 - threadIdx.x];
+}
+
+// Every warp multiplies a tile that all have written.
+extern "C" __global__ void missing_syncthreads_tile(const half* x, float* y) {
+  __shared__ alignas(32) half tile_smem[16 * 16];
+  for (int i = threadIdx.x; i < 16 * 16; i += kThreads) tile_smem[i] = 0.0f;
+  __syncthreads();
+  for (int i = threadIdx.x; i < 16 * 16; i += kThreads) tile_smem[i] = x[i];
+  wmma::fragment<wmma::matrix_a, 16, 16, 16, half, wmma::row_major> a_regs;
+  wmma::fragment<wmma::matrix_b, 16, 16, 16, half, wmma::col_major> b_regs;
+  wmma::fragment<wmma::accumulator, 16, 16, 16, float> acc;
+  wmma::load_matrix_sync(a_regs, tile_smem, 16);  // here: missing_syncthreads_tile
+  wmma::load_matrix_sync(b_regs, tile_smem, 16);
+  wmma::fill_fragment(acc, 0.0f);
+  wmma::mma_sync(acc, a_regs, b_regs, acc);
+  if (threadIdx.x / kWarp == 0) wmma::store_matrix_sync(y, acc, 16, wmma::mem_row_major);
 }
 
 extern "C" __global__ void missing_syncwarp(const float* x, float* y) {

@@ -97,3 +97,27 @@ extern "C" __global__ void integer_ptx(const uint32_t* a, const uint32_t* b, con
   asm("prmt.b32 %0, %1, %2, 0xba98;" : "=r"(value) : "r"(u), "r"(v));
   put(value);
 }
+
+// SIMD intrinsics: four bytes or two halves a word.
+extern "C" __global__ void integer_simd(const uint32_t* a, const uint32_t* b, uint32_t* y, int n) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  const uint32_t u = a[i], v = b[i];
+  int row = 0;
+  const auto put = [&](uint32_t value) { y[row++ * n + i] = value; };
+  put(__vabsdiffu4(u, v));
+  put(__vabsdiffs4(u, v));
+  put(__vabs4(u));
+  put(__vsadu4(u, v));
+  put(__vsads4(u, v));
+  put(__vsadu2(u, v));
+  put(__vabsdiffu2(u, v));
+  put(__vadd4(u, v));
+  put(__vsub4(u, v));
+  put(__vaddus4(u, v));
+  put(__vmins4(u, v));
+  put(__vmaxu4(u, v));
+  put(__vavgu4(u, v));
+  put(__vcmpgts4(u, v));
+  put(__vmaxs2(u, v));
+}

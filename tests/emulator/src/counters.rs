@@ -36,11 +36,11 @@ pub struct Counters {
     pub local_bytes: u64,
     /// 8x8 matrices moved by `ldmatrix` and `stmatrix`.
     pub matrices_moved: u64,
-    /// `mma.sync` instructions, per warp.
+    /// `mma.sync` instructions, per warp; a `wmma.mma` counts as the two that it amounts to.
     pub mma: u64,
     /// `wgmma.mma_async` instructions, per warpgroup.
     pub wgmma: u64,
-    /// Multiply-adds done by `mma.sync` and `wgmma`.
+    /// Multiply-adds done by `mma.sync`, `wmma.mma` and `wgmma`.
     pub tensor_multiply_adds: u64,
     /// Bytes brought in by TMA and other bulk copies (a multicast counts once).
     pub bulk_load_bytes: u64,

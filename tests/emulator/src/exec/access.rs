@@ -174,9 +174,9 @@ impl Step<'_> {
         self.report(kind, lane, message);
     }
 
-    /// Checks reads of global memory by several lanes and records them.
+    /// Checks reads of global memory by several lanes and records them; `collective`: as one access of the whole warp.
     #[inline]
-    pub fn check_global_reads(&mut self, rows: &GlobalRows, strength: Strength) {
+    pub fn check_global_reads(&mut self, rows: &GlobalRows, strength: Strength, collective: bool) {
         self.check_global_values(rows);
         let event = self.event(strength);
         let Step {
@@ -199,7 +199,7 @@ impl Step<'_> {
             rows.lanes,
             rows.bytes,
             offset,
-            false,
+            collective,
             access,
             &mut warp.global_cache,
         );
@@ -211,7 +211,7 @@ impl Step<'_> {
     /// Checks writes to global memory by several lanes, records them and marks the bytes written; the caller then writes and
     /// counts the effect.
     #[inline]
-    pub fn check_global_writes(&mut self, rows: &GlobalRows, strength: Strength) {
+    pub fn check_global_writes(&mut self, rows: &GlobalRows, strength: Strength, collective: bool) {
         let event = self.event(strength);
         let Step {
             warp,
@@ -240,7 +240,7 @@ impl Step<'_> {
                 rows.lanes,
                 rows.bytes,
                 offset,
-                false,
+                collective,
                 access,
                 &mut warp.global_cache,
             ),

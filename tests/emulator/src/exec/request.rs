@@ -196,13 +196,13 @@ impl Step<'_> {
             bytes,
             order,
             counted,
-            ..
+            collective,
         } = *request;
         let mut rest = self.active;
         while rest != 0 {
             let here = self.global_rows(rest, addresses, bytes)?;
             rest &= !here.lanes;
-            self.check_global_reads(&here, order.strength());
+            self.check_global_reads(&here, order.strength(), collective);
             self.launch.memory.allocation(here.allocation).rows(
                 here.lanes,
                 &here.offsets,
@@ -230,14 +230,19 @@ impl Step<'_> {
         request: &Request,
         rows: &Lanes<Row<W>>,
     ) -> Result<(), Stop> {
-        let Request { bytes, order, .. } = *request;
+        let Request {
+            bytes,
+            order,
+            collective,
+            ..
+        } = *request;
         let writers = self.writers(self.active, addresses, order, rows);
         let mut rest = self.active;
         while rest != 0 {
             let mut here = self.global_rows(rest, addresses, bytes)?;
             rest &= !here.lanes;
             here.lanes &= writers;
-            self.check_global_writes(&here, order.strength());
+            self.check_global_writes(&here, order.strength(), collective);
             if order != Order::Plain {
                 for lane in lanes(here.lanes) {
                     self.publish(addresses[lane], order);

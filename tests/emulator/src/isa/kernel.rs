@@ -7,7 +7,7 @@ use super::flow::{Tracking, compact};
 use super::{
     DecodeError, Decoder, Execute, Footprint, Space, arithmetic, async_copy, atomic, barrier, bulk,
     call, collective, compare, control, convert, fence, load_store, logic, matrix, mbarrier, mma,
-    mov, wgmma,
+    mov, wgmma, wmma,
 };
 use crate::ptx::{Entry, Guard, Instruction, Module, expand};
 
@@ -224,9 +224,8 @@ fn decode_one(
     match instruction.opcode[0].as_str() {
         "add" | "sub" | "mul" | "mul24" | "mad" | "mad24" | "fma" | "div" | "rem" | "abs"
         | "neg" | "min" | "max" | "sad" | "rcp" | "sqrt" | "rsqrt" | "ex2" | "lg2" | "sin"
-        | "cos" | "tanh" | "addc" | "subc" | "madc" | "dp4a" | "dp2a" | "copysign" => {
-            arithmetic::decode(instruction, decoder)
-        }
+        | "cos" | "tanh" | "addc" | "subc" | "madc" | "dp4a" | "dp2a" | "copysign"
+        | "vabsdiff2" | "vabsdiff4" => arithmetic::decode(instruction, decoder),
         "and" | "or" | "xor" | "not" | "cnot" | "shl" | "shr" | "shf" | "lop3" | "popc" | "clz"
         | "bfind" | "brev" | "bfe" | "bfi" | "prmt" | "fns" | "bmsk" | "szext" => {
             logic::decode(instruction, decoder)
@@ -246,6 +245,7 @@ fn decode_one(
         "cp" => bulk::decode(instruction, decoder),
         "ldmatrix" | "stmatrix" | "movmatrix" => matrix::decode(instruction, decoder),
         "mma" => mma::decode(instruction, decoder),
+        "wmma" => wmma::decode(instruction, decoder),
         "wgmma" | "setmaxnreg" => wgmma::decode(instruction, decoder),
         "mbarrier" => mbarrier::decode(instruction, decoder),
         "bar" | "barrier" => barrier::decode(instruction, decoder),

@@ -1,4 +1,4 @@
-//! `mma.sync`: one warp multiplies a 16x8 (or 8x8) tile.
+//! `mma.sync`: one warp multiplies a 16x8 (or 8x8) tile. `wmma.mma` is the same product of larger tiles.
 
 use super::{DecodeError, Decoder, Execute, Flow, Lanes};
 use crate::exec::{Step, Warp};
@@ -34,15 +34,21 @@ fn register(
 
 /// What distinguishes one `mma` from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Form {
-    a: Element,
-    b: Element,
-    accumulator: Accumulator,
+pub(super) struct Form {
+    pub(super) a: Element,
+    pub(super) b: Element,
+    pub(super) c: Accumulator,
+    pub(super) d: Accumulator,
     /// Groups of eight rows.
-    row_groups: usize,
+    pub(super) row_groups: usize,
+    /// Groups of eight columns.
+    pub(super) column_groups: usize,
     /// Steps of 16 bytes along k.
-    steps: usize,
+    pub(super) steps: usize,
 }
+
+/// Tiles of 8x8 of the product of one `mma.sync`.
+const TILES: usize = 2;
 
 impl Form {
     /// The form that shape and the types of D, A, B and C name; `None` for those that the stand-in does not know.
@@ -75,8 +81,10 @@ impl Form {
         (types_agree && exists).then_some(Form {
             a,
             b,
-            accumulator,
+            c: accumulator,
+            d: accumulator,
             row_groups,
+            column_groups: 1,
             steps,
         })
     }
@@ -85,19 +93,25 @@ impl Form {
         self.steps * self.a.per_line()
     }
 
+    /// Tiles of 8x8.
+    pub(super) fn tiles(&self) -> usize {
+        self.row_groups * self.column_groups
+    }
+
     fn multiply_adds(&self) -> u64 {
-        (self.row_groups * CORE_LINES * CORE_LINES * self.k()) as u64
+        (self.tiles() * CORE_LINES * CORE_LINES * self.k()) as u64
     }
 }
 
-/// `mma.sync`, its registers in the order of the PTX fragments.
+/// A product of a warp. Of each operand, the registers of the first group of eight lines come first, then those of the next group,
+/// before the next step along k (of A and B) or the next columns (of C and D): the order of the PTX fragments.
 #[derive(Debug)]
-struct Mma {
-    form: Form,
-    d: Box<[u16]>,
-    a: Box<[u16]>,
-    b: Box<[u16]>,
-    c: Box<[u16]>,
+pub(super) struct Mma {
+    pub(super) form: Form,
+    pub(super) d: Box<[u16]>,
+    pub(super) a: Box<[u16]>,
+    pub(super) b: Box<[u16]>,
+    pub(super) c: Box<[u16]>,
 }
 
 impl Mma {
@@ -125,44 +139,66 @@ impl Mma {
         let Some(form) = Form::of(shape, types, saturating) else {
             return Err(DecodeError::unsupported());
         };
-        let mut registers = |index: usize, count: usize| {
-            let operand = instruction.operand(index)?;
-            let members = decoder.members(operand);
-            if members.len() != count {
-                return Err(DecodeError::because(format!(
-                    "operand {operand:?} of {shape} where {count} registers are expected"
-                )));
-            }
-            members
-                .iter()
-                .map(|member| register(decoder, member, index))
-                .collect::<Result<Box<[u16]>, _>>()
-        };
         let (rows, steps) = (form.row_groups, form.steps);
-        let accumulators = rows * form.accumulator.registers();
         Ok(Mma {
-            d: registers(0, accumulators)?,
-            a: registers(1, rows * steps)?,
-            b: registers(2, steps)?,
-            c: registers(3, accumulators)?,
+            d: registers(instruction, decoder, 0, rows * form.d.registers())?,
+            a: registers(instruction, decoder, 1, rows * steps)?,
+            b: registers(instruction, decoder, 2, steps)?,
+            c: registers(instruction, decoder, 3, rows * form.c.registers())?,
             form,
         })
     }
 }
 
+/// The registers of an operand, of which there must be `count`. D, operand 0, is a destination.
+pub(super) fn registers(
+    instruction: &Instruction,
+    decoder: &mut Decoder<'_>,
+    index: usize,
+    count: usize,
+) -> Result<Box<[u16]>, DecodeError> {
+    let operand = instruction.operand(index)?;
+    let members = decoder.members(operand);
+    if members.len() != count {
+        return Err(DecodeError::because(format!(
+            "operand {operand:?} where {count} registers are expected"
+        )));
+    }
+    members
+        .iter()
+        .map(|member| register(decoder, member, index))
+        .collect()
+}
+
+/// Faults where lanes are missing.
+pub(super) fn need_all_lanes(step: &Step<'_>, name: &str) -> Result<(), Stop> {
+    if step.active == u32::MAX {
+        return Ok(());
+    }
+    let missing = (!step.active).trailing_zeros() as usize;
+    let message = format!(
+        "{name} needs all 32 lanes, only {:08x} are here",
+        step.active
+    );
+    Err(step.fault(FaultKind::Divergence, missing, message))
+}
+
 impl Execute for Mma {
     fn execute(&self, step: &mut Step<'_>) -> Result<Flow, Stop> {
-        if step.active != u32::MAX {
-            let missing = (!step.active).trailing_zeros() as usize;
-            let message = format!("mma needs all 32 lanes, only {:08x} are here", step.active);
-            return Err(step.fault(FaultKind::Divergence, missing, message));
-        }
-        step.counters.mma += 1;
+        need_all_lanes(step, "mma")?;
+        step.counters.mma += self.form.tiles().div_ceil(TILES) as u64;
         step.counters.tensor_multiply_adds += self.form.multiply_adds();
-        vectorised(WarpProduct {
-            mma: self,
-            registers: &mut step.warp.narrow,
-        });
+        let registers = &mut step.warp.narrow;
+        match self.form.tiles() {
+            ..=TILES => vectorised(WarpProduct::<TILES> {
+                mma: self,
+                registers,
+            }),
+            _ => vectorised(WarpProduct::<MOST_TILES> {
+                mma: self,
+                registers,
+            }),
+        }
         Ok(Flow::Next)
     }
 
@@ -171,8 +207,8 @@ impl Execute for Mma {
     }
 }
 
-/// The product of one warp, on its registers.
-struct WarpProduct<'a> {
+/// The product of one warp, of at most `N` tiles, on its registers.
+struct WarpProduct<'a, const N: usize> {
     mma: &'a Mma,
     registers: &'a mut [Lanes<u32>],
 }
@@ -180,7 +216,10 @@ struct WarpProduct<'a> {
 /// The longest k of any form.
 const LONGEST: usize = 32;
 
-impl Work for WarpProduct<'_> {
+/// The most tiles of any form: those of `wmma`.
+const MOST_TILES: usize = 4;
+
+impl<const N: usize> Work for WarpProduct<'_, N> {
     type Output = ();
 
     #[inline(always)]
@@ -190,35 +229,43 @@ impl Work for WarpProduct<'_> {
             registers,
         } = self;
         let k = form.k();
-        let mut columns = [[0.0; CORE_LINES]; LONGEST];
-        fill(
-            form.b,
-            Lines::Columns,
-            b.iter().copied(),
-            registers,
-            &mut columns,
-        );
-        let per_tile = form.accumulator.registers();
-        let mut tiles = [[[0; 32]; 2]; 2];
-        for (group, tile) in tiles.iter_mut().enumerate().take(form.row_groups) {
-            let mut rows = [[0.0; CORE_LINES]; LONGEST];
+        let of_c = form.c.registers();
+        let mut tiles = [[[0; 32]; 2]; N];
+        let columns_of_tiles = tiles.chunks_mut(form.row_groups).take(form.column_groups);
+        for (column_group, tiles) in columns_of_tiles.enumerate() {
+            let mut columns = [[0.0; CORE_LINES]; LONGEST];
             fill(
-                form.a,
-                Lines::Rows,
-                a.iter().copied().skip(group).step_by(form.row_groups),
+                form.b,
+                Lines::Columns,
+                b.iter()
+                    .copied()
+                    .skip(column_group)
+                    .step_by(form.column_groups),
                 registers,
-                &mut rows,
+                &mut columns,
             );
-            // Where a tile is one register the second is not looked at.
-            let start = [
-                &registers[c[group * per_tile] as usize],
-                &registers[c[group * per_tile + per_tile - 1] as usize],
-            ];
-            *tile = multiply::<V>(form.accumulator, Some(start), &rows[..k], &columns[..k]);
+            for (row_group, tile) in tiles.iter_mut().enumerate() {
+                let mut rows = [[0.0; CORE_LINES]; LONGEST];
+                fill(
+                    form.a,
+                    Lines::Rows,
+                    a.iter().copied().skip(row_group).step_by(form.row_groups),
+                    registers,
+                    &mut rows,
+                );
+                // Where a tile is one register the second is not looked at.
+                let first = (column_group * form.row_groups + row_group) * of_c;
+                let start = [
+                    &registers[c[first] as usize],
+                    &registers[c[first + of_c - 1] as usize],
+                ];
+                *tile = multiply::<V>(form.c, form.d, Some(start), &rows[..k], &columns[..k]);
+            }
         }
         // D may name registers of C: only now that all of C was read.
+        let of_d = form.d.registers();
         for (at, &register) in d.iter().enumerate() {
-            registers[register as usize] = tiles[at / per_tile][at % per_tile];
+            registers[register as usize] = tiles[at / of_d][at % of_d];
         }
     }
 }

@@ -33,6 +33,7 @@ mod small;
 #[cfg(test)]
 pub(crate) mod testing;
 mod wgmma;
+mod wmma;
 
 use std::fmt;
 

@@ -133,6 +133,16 @@ mod tests {
             ),
             ("nanosleep.u32 %r1;", "%r1", ""),
             ("mov.b64 {%r1, %r2}, %rd1;", "%rd1", "%r1 %r2"),
+            (
+                "wmma.load.a.sync.aligned.row.m16n16k16.global.s8 {%r1, %r2}, [%rd1], %r3;",
+                "%rd1 %r3",
+                "%r1 %r2",
+            ),
+            (
+                "wmma.store.d.sync.aligned.row.m16n16k16.shared.f16 [%r9], {%r1, %r2, %r3, %r4}, %r5;",
+                "%r9 %r1 %r2 %r3 %r4 %r5",
+                "",
+            ),
         ];
         for (text, reads, writes) in cases {
             assert_eq!(of(text), (reads.to_owned(), writes.to_owned()), "{text}");

@@ -32,19 +32,22 @@ impl Accumulator {
 }
 
 /// `C + A * B` for one tile: `a` and `b` hold rows of A and columns of B for each k, `c` the registers of C (`None`: zero).
-/// Of a tile that lies in one register the second is ignored.
+/// Of a tile that lies in one register the second is ignored. C may be f16 where D is f32, and the other way round.
 #[inline(always)]
 pub fn multiply<V: Eight>(
-    accumulator: Accumulator,
+    c_type: Accumulator,
+    d_type: Accumulator,
     c: Option<[&Lanes<u32>; 2]>,
     a: &[PanelRow],
     b: &[PanelRow],
 ) -> [Lanes<u32>; 2] {
-    match accumulator {
-        Accumulator::F32 => tile::<V, Single>(c, a, b),
-        Accumulator::F16 => tile::<V, Half>(c, a, b),
-        Accumulator::S32 => tile::<V, Integer<false>>(c, a, b),
-        Accumulator::S32Saturating => tile::<V, Integer<true>>(c, a, b),
+    match (c_type, d_type) {
+        (Accumulator::F16, Accumulator::F16) => tile::<V, Half, Half>(c, a, b),
+        (Accumulator::F16, Accumulator::F32) => tile::<V, Half, Single>(c, a, b),
+        (_, Accumulator::F16) => tile::<V, Single, Half>(c, a, b),
+        (_, Accumulator::F32) => tile::<V, Single, Single>(c, a, b),
+        (_, Accumulator::S32) => tile::<V, Integer<false>, Integer<false>>(c, a, b),
+        (_, Accumulator::S32Saturating) => tile::<V, Integer<true>, Integer<true>>(c, a, b),
     }
 }
 
@@ -62,7 +65,7 @@ struct Half;
 struct Integer<const SATURATING: bool>;
 
 #[inline(always)]
-fn tile<V: Eight, L: Layout>(
+fn tile<V: Eight, C: Layout, D: Layout>(
     c: Option<[&Lanes<u32>; 2]>,
     a: &[PanelRow],
     b: &[PanelRow],
@@ -70,7 +73,7 @@ fn tile<V: Eight, L: Layout>(
     let mut rows = [V::splat(0.0); CORE_LINES];
     if let Some(c) = c {
         for (row, sums) in rows.iter_mut().enumerate() {
-            *sums = V::load(&L::start(c, row));
+            *sums = V::load(&C::start(c, row));
         }
     }
     for (a, b) in a.iter().zip(b) {
@@ -81,7 +84,7 @@ fn tile<V: Eight, L: Layout>(
     }
     let mut d = [[0; 32]; 2];
     for (row, sums) in rows.iter().enumerate() {
-        L::finish(sums.store(), c, row, &mut d);
+        D::finish(sums.store(), c, row, &mut d);
     }
     d
 }

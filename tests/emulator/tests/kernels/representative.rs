@@ -11,6 +11,12 @@ fn gemm_f16() {
 }
 
 #[test]
+fn gemm_wmma() {
+    workloads::gemm_wmma(32, 32, 16).check();
+    workloads::gemm_wmma(64, 96, 80).check();
+}
+
+#[test]
 fn attention() {
     workloads::attention(2, 64).check();
     workloads::attention(1, 200).check();

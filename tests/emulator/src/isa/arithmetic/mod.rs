@@ -7,6 +7,7 @@ mod double;
 mod half;
 mod integer;
 mod single;
+mod video;
 
 use ::half::{bf16, f16};
 
@@ -29,6 +30,9 @@ pub(super) fn decode(
     instruction: &Instruction,
     decoder: &mut Decoder<'_>,
 ) -> Result<Box<dyn Execute>, DecodeError> {
+    if instruction.part(0).starts_with("vabsdiff") {
+        return video::decode(instruction, decoder);
+    }
     instruction.expect_parts(&PARTS)?;
     match instruction.part(0) {
         "dp4a" | "dp2a" => return dot::decode(instruction, decoder),

@@ -195,7 +195,7 @@ impl Atomic {
             if self.reads {
                 step.check_global_values(&rows);
             }
-            step.check_global_writes(&rows, self.order.strength());
+            step.check_global_writes(&rows, self.order.strength(), false);
             let memory = step.launch.memory.allocation(rows.allocation);
             self.apply(step, rows.lanes, |step, Element { lane, at, b, c }| {
                 let at = rows.offsets[lane] + at as u64;

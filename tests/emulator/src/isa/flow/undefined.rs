@@ -179,7 +179,7 @@ fn role(instruction: &Instruction) -> Role {
             },
             _ => Role::Uses,
         },
-        "bra" | "brx" | "call" | "bar" | "barrier" | "wgmma" | "mma" | "setmaxnreg"
+        "bra" | "brx" | "call" | "bar" | "barrier" | "wgmma" | "mma" | "wmma" | "setmaxnreg"
         | "nanosleep" => Role::Uses,
         _ if vector_of_memory => Role::Uses,
         _ => Role::Computes,

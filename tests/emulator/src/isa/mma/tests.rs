@@ -56,7 +56,7 @@ fn numbered(form: &Form) -> String {
             .collect();
         format!("{{{}}}", names.join(", "))
     };
-    let accumulators = form.row_groups * form.accumulator.registers();
+    let accumulators = form.row_groups * form.d.registers();
     [
         list(0, accumulators),
         list(10, form.row_groups * form.steps),
@@ -131,7 +131,7 @@ fn run(form: &Form, mma: &Mma, a: &Matrix, b: &Matrix, random: &mut Random) -> [
             let (row, column) = place_of_c(l, i);
             let value = random.below(101) as f64 - 50.0;
             c_values[row][column] = value;
-            match form.accumulator {
+            match form.d {
                 Accumulator::F32 => put(30 + i, 0, (value as f32).to_bits(), 4),
                 Accumulator::F16 => put(
                     30 + i / 2,
@@ -145,7 +145,7 @@ fn run(form: &Form, mma: &Mma, a: &Matrix, b: &Matrix, random: &mut Random) -> [
             }
         }
     }
-    vectorised(WarpProduct {
+    vectorised(WarpProduct::<TILES> {
         mma,
         registers: &mut registers,
     });
@@ -153,7 +153,7 @@ fn run(form: &Form, mma: &Mma, a: &Matrix, b: &Matrix, random: &mut Random) -> [
     for l in LANES {
         for i in 0..rows * 8 / 32 {
             let (row, column) = place_of_c(l, i);
-            d_values[row][column] = match form.accumulator {
+            d_values[row][column] = match form.d {
                 Accumulator::F32 => f64::from(f32::from_bits(registers[i][l])),
                 Accumulator::F16 => {
                     half::f16::from_bits((registers[i / 2][l] >> (16 * (i % 2))) as u16).to_f64()
@@ -179,7 +179,7 @@ fn check(opcode: &str, values: Values) {
             let expected = c[row][column] + products().sum::<f64>();
             let size = c[row][column].abs() + products().map(f64::abs).sum::<f64>();
             let exact = values == Values::Small || form.a.is_integer();
-            let tolerance = match form.accumulator {
+            let tolerance = match form.d {
                 _ if exact => 0.0,
                 Accumulator::F16 => 1e-6 * size + expected.abs() / 2048.0,
                 _ => 1e-6 * size,
@@ -214,7 +214,7 @@ fn integers_wrap_or_stop() {
         registers[10][0] = 127;
         registers[20][0] = 1;
         registers[30][0] = i32::MAX as u32;
-        vectorised(WarpProduct {
+        vectorised(WarpProduct::<TILES> {
             mma: &mma,
             registers: &mut registers,
         });
@@ -235,11 +235,11 @@ fn every_processor_gives_the_same_bits() {
             .flatten()
             .for_each(|word| *word = random.below(1 << 31) as u32 & 0x3f3f_3f3f | 0x2020_2020);
         let mut plain = registers.clone();
-        vectorised(WarpProduct {
+        vectorised(WarpProduct::<TILES> {
             mma: &mma,
             registers: &mut registers,
         });
-        WarpProduct {
+        WarpProduct::<TILES> {
             mma: &mma,
             registers: &mut plain,
         }
@@ -264,11 +264,11 @@ fn d_may_be_any_of_the_other_operands() {
         .flatten()
         .for_each(|word| *word = random.below(1 << 31) as u32 & 0x3fff_3fff);
     let mut second = first.clone();
-    vectorised(WarpProduct {
+    vectorised(WarpProduct::<TILES> {
         mma: &apart,
         registers: &mut first,
     });
-    vectorised(WarpProduct {
+    vectorised(WarpProduct::<TILES> {
         mma: &crossed,
         registers: &mut second,
     });

@@ -283,7 +283,7 @@ impl Work for WarpProduct<'_> {
                 let tile = form.tile(columns, upper);
                 let (first, last) = (tile[0] as usize, tile[tile.len() - 1] as usize);
                 let start = accumulate.then(|| [&registers[first], &registers[last]]);
-                let [even, odd] = multiply::<V>(form.accumulator, start, a, b);
+                let [even, odd] = multiply::<V>(form.accumulator, form.accumulator, start, a, b);
                 // Of a tile in one register the second is not looked at.
                 registers[last] = odd;
                 registers[first] = even;

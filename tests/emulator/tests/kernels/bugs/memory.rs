@@ -41,6 +41,20 @@ fn atomic_past_end() {
 }
 
 #[test]
+fn tile_past_end() {
+    let mut case = case("tile_past_end");
+    case.output::<f32>(16 * 16 - 1);
+    finds_saying(
+        FILE,
+        &case,
+        FaultKind::OutOfBounds,
+        0,
+        31,
+        &["4 bytes past the end"],
+    );
+}
+
+#[test]
 fn shared_past_end() {
     let mut case = case("shared_past_end").block(128);
     case.input(&[1.0_f32; 128]);

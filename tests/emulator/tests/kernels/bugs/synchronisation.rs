@@ -20,6 +20,14 @@ fn mapping(kernel: &'static str, inputs: usize, outputs: usize) -> Case {
     case
 }
 
+/// A tile of 16x16 halves in, one of floats out.
+fn mapping_halves(kernel: &'static str) -> Case {
+    let mut case = case(kernel);
+    case.input(&[half::f16::ONE; 256]);
+    case.output::<f32>(256);
+    case
+}
+
 #[test]
 fn missing_syncthreads() {
     // Warp 2 writes what warp 1 has read already.
@@ -29,6 +37,19 @@ fn missing_syncthreads() {
         FaultKind::Race,
         0,
         64,
+        &["shared memory", "bugs_sync.cu"],
+    );
+}
+
+#[test]
+fn missing_syncthreads_tile() {
+    // Warp 1 loads what warp 0 has written.
+    finds_saying(
+        FILE,
+        &mapping_halves("missing_syncthreads_tile"),
+        FaultKind::Race,
+        0,
+        32,
         &["shared memory", "bugs_sync.cu"],
     );
 }

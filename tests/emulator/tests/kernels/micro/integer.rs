@@ -278,3 +278,68 @@ fn instructions_without_a_name_in_cuda() {
     }
     check_rows(case, ELEMENTS, rows, |got, expected| got == expected);
 }
+
+/// An operation on each byte of two words.
+fn bytewise(a: u32, b: u32, operation: impl Fn(u8, u8) -> u8) -> u32 {
+    let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+    u32::from_le_bytes(std::array::from_fn(|at| operation(a[at], b[at])))
+}
+
+/// The low and the high half of a word.
+fn halves(word: u32) -> [u16; 2] {
+    [word as u16, (word >> 16) as u16]
+}
+
+fn pack([low, high]: [u16; 2]) -> u32 {
+    u32::from(low) | u32::from(high) << 16
+}
+
+#[test]
+fn simd_intrinsics() {
+    let mut inputs = Inputs::new(7);
+    let [a, b] = [(); 2].map(|()| inputs.words(ELEMENTS));
+    let each = |i: usize, operation: fn(u8, u8) -> u8| bytewise(a[i], b[i], operation);
+    let differences = |i: usize| each(i, u8::abs_diff).to_le_bytes().map(u32::from);
+    let signed = |x: u8, y: u8| (x as i8).abs_diff(y as i8);
+    let pairs = |i: usize| {
+        let (a, b) = (halves(a[i]), halves(b[i]));
+        [(a[0], b[0]), (a[1], b[1])]
+    };
+    let rows: &[Row<'_, u32>] = &[
+        ("vabsdiffu4", &|i| each(i, u8::abs_diff)),
+        ("vabsdiffs4", &|i| bytewise(a[i], b[i], signed)),
+        ("vabs4", &|i| {
+            bytewise(a[i], 0, |x, _| (x as i8).wrapping_abs() as u8)
+        }),
+        ("vsadu4", &|i| differences(i).iter().sum()),
+        ("vsads4", &|i| {
+            let all = bytewise(a[i], b[i], signed).to_le_bytes();
+            all.map(u32::from).iter().sum()
+        }),
+        ("vsadu2", &|i| {
+            pairs(i).map(|(x, y)| u32::from(x.abs_diff(y))).iter().sum()
+        }),
+        ("vabsdiffu2", &|i| {
+            pack(pairs(i).map(|(x, y)| x.abs_diff(y)))
+        }),
+        ("vadd4", &|i| each(i, u8::wrapping_add)),
+        ("vsub4", &|i| each(i, u8::wrapping_sub)),
+        ("vaddus4", &|i| each(i, u8::saturating_add)),
+        ("vmins4", &|i| each(i, |x, y| (x as i8).min(y as i8) as u8)),
+        ("vmaxu4", &|i| each(i, u8::max)),
+        ("vavgu4", &|i| {
+            each(i, |x, y| (u16::from(x) + u16::from(y)).div_ceil(2) as u8)
+        }),
+        ("vcmpgts4", &|i| {
+            each(i, |x, y| if x as i8 > y as i8 { 0xff } else { 0 })
+        }),
+        ("vmaxs2", &|i| {
+            pack(pairs(i).map(|(x, y)| (x as i16).max(y as i16) as u16))
+        }),
+    ];
+    let mut case = Case::new(FILE, "integer_simd");
+    for operand in [&a, &b] {
+        case.input(operand);
+    }
+    check_rows(case, ELEMENTS, rows, |got, expected| got == expected);
+}

@@ -14,6 +14,7 @@ mod mma;
 mod tma;
 mod warp;
 mod wgmma;
+mod wmma;
 
 use std::fmt::Debug;
 

@@ -24,6 +24,7 @@ const INSTRUCTION_BUDGET: u64 = 1 << 22;
 fn kernels() -> Vec<Workload> {
     let mut all = vec![
         workloads::gemm_f16(128, 128, 160),
+        workloads::gemm_wmma(64, 32, 48),
         workloads::attention(1, 200),
         workloads::layer_norm(2, 384),
         workloads::reduce_last_block(5, 3000),

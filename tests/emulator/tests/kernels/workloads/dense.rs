@@ -33,6 +33,32 @@ pub fn gemm_f16(rows: usize, columns: usize, depth: usize) -> Workload {
     Workload::new(case, move |run| equal(&run.get(c), &expected))
 }
 
+/// Products of small integers: exact. Rows and columns are multiples of 32, the depth is one of 16.
+pub fn gemm_wmma(rows: usize, columns: usize, depth: usize) -> Workload {
+    let mut inputs = Inputs::new(4);
+    let (a, b) = (
+        inputs.small_halves(rows * depth),
+        inputs.small_halves(depth * columns),
+    );
+    let mut case = Case::new("gemm_wmma", "gemm_wmma").block(128);
+    case = case.grid(columns as u32 / 32, rows as u32 / 32);
+    case.input(&a);
+    case.input(&b);
+    let c = case.output::<f32>(rows * columns);
+    for size in [columns, depth] {
+        case.value(size as i32);
+    }
+    let expected: Vec<f32> = (0..rows * columns)
+        .map(|i| {
+            let (m, n) = (i / columns, i % columns);
+            (0..depth)
+                .map(|k| a[m * depth + k].to_f32() * b[k * columns + n].to_f32())
+                .sum()
+        })
+        .collect();
+    Workload::new(case, move |run| equal(&run.get(c), &expected))
+}
+
 /// Attention over `length` tokens, a head of 64 dimensions each.
 pub fn attention(heads: usize, length: usize) -> Workload {
     const DIMENSIONS: usize = 64;

@@ -5,7 +5,7 @@ mod handovers;
 mod hopper;
 mod scans;
 
-pub use dense::{attention, gemm_f16, layer_norm};
+pub use dense::{attention, gemm_f16, gemm_wmma, layer_norm};
 pub use handovers::{
     bulk_sum, early_exit, exchange, lock, mbarrier_ring, named_barriers, remote_arrival,
     shared_flag,
