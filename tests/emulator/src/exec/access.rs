@@ -4,7 +4,7 @@ use super::{GlobalRows, Launch, SharedPlace, SharedRows, Step};
 use crate::fault::FaultKind;
 use crate::lanes::lanes;
 use crate::memory::{ByteState, Place};
-use crate::race::{Access, Agent, COLLECTIVE, Clock, Event, EventId, Strength};
+use crate::race::{Access, Agent, COLLECTIVE, Clock, Event, EventId, Landed, Strength};
 
 impl Step<'_> {
     /// Checks a write of `bytes` bytes (a power of two, at most 32) to shared memory by the warp itself and records it; the
@@ -40,6 +40,7 @@ impl Step<'_> {
         let access = access(
             &warp.clock,
             warp.agent,
+            warp.landed,
             cluster.number,
             launch,
             event,
@@ -83,6 +84,7 @@ impl Step<'_> {
         let access = access(
             &warp.clock,
             warp.agent,
+            warp.landed,
             cluster.number,
             launch,
             event,
@@ -188,6 +190,7 @@ impl Step<'_> {
         let access = access(
             &warp.clock,
             warp.agent,
+            warp.landed,
             cluster.number,
             launch,
             event,
@@ -222,6 +225,7 @@ impl Step<'_> {
         let access = access(
             &warp.clock,
             warp.agent,
+            warp.landed,
             cluster.number,
             launch,
             event,
@@ -311,6 +315,7 @@ impl Step<'_> {
             ..access(
                 &warp.clock,
                 warp.agent,
+                warp.landed,
                 cluster.number,
                 launch,
                 event,
@@ -325,6 +330,7 @@ impl Step<'_> {
 fn access<'a>(
     clock: &'a Clock,
     agent: Agent,
+    landed: Landed,
     cluster: u32,
     launch: &'a Launch<'_>,
     event: EventId,
@@ -335,6 +341,7 @@ fn access<'a>(
         event,
         agent,
         tick: clock.get(agent),
+        landed,
         cluster,
         clock,
         lane: COLLECTIVE,

@@ -40,6 +40,29 @@ fn missing_syncwarp() {
 }
 
 #[test]
+fn missing_syncwarp_around_atomics() {
+    for kernel in [
+        "missing_syncwarp_after_atomic",
+        "missing_syncwarp_before_atomic",
+    ] {
+        let mut case = case(kernel).block(32);
+        case.output::<i32>(32);
+        finds_saying(FILE, &case, FaultKind::Race, 0, 0, &["__syncwarp"]);
+    }
+}
+
+#[test]
+fn missing_syncwarp_around_copies() {
+    for kernel in [
+        "missing_syncwarp_after_wait",
+        "missing_syncwarp_before_copy",
+    ] {
+        let case = mapping(kernel, 128, 128).block(32);
+        finds_saying(FILE, &case, FaultKind::Race, 0, 0, &["__syncwarp"]);
+    }
+}
+
+#[test]
 fn plain_sum() {
     let mut case = case("plain_sum").grid(2, 1);
     case.options.workers = 1;
