@@ -56,6 +56,13 @@ extern "C" __global__ void missing_syncwarp_before_copy(const float4* x, float4*
   y[threadIdx.x] = first;
 }
 
+// The barrier orders the two, but `__ldg` may be served from a cache that no write reaches.
+extern "C" __global__ void constant_load_of_written(int* x, int* y) {
+  x[threadIdx.x] = threadIdx.x;
+  __syncthreads();
+  y[threadIdx.x] = __ldg(&x[threadIdx.x ^ 1]);  // here: constant_load_of_written
+}
+
 // Every block adds to the same word.
 extern "C" __global__ void plain_sum(int* total) {
   if (threadIdx.x == 0) total[0] += 1;  // here: plain_sum

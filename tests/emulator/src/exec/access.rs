@@ -261,6 +261,22 @@ impl Step<'_> {
         }
     }
 
+    /// Reports a load past the coherent caches of what this launch has written, however well ordered.
+    pub fn check_never_written(&mut self, rows: &GlobalRows) {
+        let shadow = self.launch.shadow(rows.allocation, 0..rows.bytes);
+        let writer =
+            lanes(rows.lanes).find_map(|lane| Some((lane, shadow.writer(rows.range(lane))?)));
+        if let Some((lane, writer)) = writer {
+            let writer = self.launch.log.get(writer);
+            let place = &self.launch.kernel.locations[writer.pc as usize];
+            let message = format!(
+                "ld.global.nc (__ldg) at offset {:#x} of what this kernel writes, at {} `{}`: it may give the old value",
+                rows.offsets[lane], place.source, place.text
+            );
+            self.report(FaultKind::Race, lane, message);
+        }
+    }
+
     /// Reports a value in global memory that was never written and that this instruction reads.
     #[inline]
     pub fn check_global_values(&mut self, rows: &GlobalRows) {

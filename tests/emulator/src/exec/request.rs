@@ -14,6 +14,8 @@ pub struct Request {
     pub bytes: usize,
     /// Part in the memory model.
     pub order: Order,
+    /// Whether it goes past the coherent caches (`ld.global.nc`): only what the kernel never writes may be read so.
+    pub constant: bool,
     /// Whether it counts as a request here: constants do not, and matrices are counted one by one.
     pub counted: bool,
     /// Whether it is one access of the whole warp, so that its lanes need no order among themselves.
@@ -122,6 +124,7 @@ impl Step<'_> {
             order,
             counted,
             collective,
+            ..
         } = *request;
         let mut rest = active;
         while rest != 0 {
@@ -160,6 +163,7 @@ impl Step<'_> {
             order,
             counted,
             collective,
+            ..
         } = *request;
         let writers = self.writers(active, addresses, order, rows);
         let mut rest = active;
@@ -202,6 +206,9 @@ impl Step<'_> {
             let here = self.global_rows(rest, addresses, bytes)?;
             rest &= !here.lanes;
             self.check_global_reads(&here, order.strength());
+            if request.constant {
+                self.check_never_written(&here);
+            }
             self.launch.memory.allocation(here.allocation).rows(
                 here.lanes,
                 &here.offsets,

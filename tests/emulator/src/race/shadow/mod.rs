@@ -257,6 +257,16 @@ impl Shadow {
         conflict
     }
 
+    /// A write of any of the bytes `range` so far.
+    pub fn writer(&self, range: Range<usize>) -> Option<EventId> {
+        let write = |at: usize| {
+            let plain = History(self.histories[at].load(Relaxed)).written();
+            let strong = (self.strong[at].load(Relaxed) >> 8) as EventId;
+            plain.max(strong)
+        };
+        self.granules(range).map(write).find(|&event| event != 0)
+    }
+
     #[inline]
     fn granules(&self, range: Range<usize>) -> Range<usize> {
         range.start >> self.shift..((range.end - 1) >> self.shift) + 1

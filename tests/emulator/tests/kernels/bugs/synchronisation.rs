@@ -63,6 +63,14 @@ fn missing_syncwarp_around_copies() {
 }
 
 #[test]
+fn constant_load_of_written() {
+    let mut case = case("constant_load_of_written");
+    case.output::<i32>(128);
+    case.output::<i32>(128);
+    finds_saying(FILE, &case, FaultKind::Race, 0, 0, &["ld.global.nc"]);
+}
+
+#[test]
 fn plain_sum() {
     let mut case = case("plain_sum").grid(2, 1);
     case.options.workers = 1;
