@@ -39,6 +39,50 @@ extern "C" __global__ void missing_syncwarp(const float* x, float* y) {
   y[threadIdx.x] = row_smem[threadIdx.x ^ 1];  // here: missing_syncwarp
 }
 
+// An atomic orders the lanes of a warp no more than a store does.
+extern "C" __global__ void missing_syncwarp_after_atomic(int* y) {
+  __shared__ int bin_smem[kWarp];
+  bin_smem[threadIdx.x] = 0;
+  __syncwarp();
+  atomicAdd(&bin_smem[threadIdx.x ^ 1], 1);
+  y[threadIdx.x] = bin_smem[threadIdx.x];  // here: missing_syncwarp_after_atomic
+}
+
+extern "C" __global__ void missing_syncwarp_before_atomic(int* y) {
+  __shared__ int bin_smem[kWarp];
+  bin_smem[threadIdx.x] = 0;
+  __syncwarp();
+  const int before = bin_smem[threadIdx.x ^ 1];
+  atomicAdd(&bin_smem[threadIdx.x], 1);  // here: missing_syncwarp_before_atomic
+  y[threadIdx.x] = before;
+}
+
+// The wait is for the lane's own copies only.
+extern "C" __global__ void missing_syncwarp_after_wait(const float4* x, float4* y) {
+  __shared__ float4 row_smem[kWarp];
+  cp_async_16(&row_smem[threadIdx.x], &x[threadIdx.x]);
+  cp_async_wait_all();
+  y[threadIdx.x] = row_smem[threadIdx.x ^ 1];  // here: missing_syncwarp_after_wait
+}
+
+// A lane's copy overwrites what another lane may still read.
+extern "C" __global__ void missing_syncwarp_before_copy(const float4* x, float4* y) {
+  __shared__ float4 row_smem[kWarp];
+  row_smem[threadIdx.x] = x[threadIdx.x];
+  __syncwarp();
+  const float4 first = row_smem[threadIdx.x ^ 1];
+  cp_async_16(&row_smem[threadIdx.x], &x[threadIdx.x]);  // here: missing_syncwarp_before_copy
+  cp_async_wait_all();
+  y[threadIdx.x] = first;
+}
+
+// The barrier orders the two, but `__ldg` may be served from a cache that no write reaches.
+extern "C" __global__ void constant_load_of_written(int* x, int* y) {
+  x[threadIdx.x] = threadIdx.x;
+  __syncthreads();
+  y[threadIdx.x] = __ldg(&x[threadIdx.x ^ 1]);  // here: constant_load_of_written
+}
+
 // Every block adds to the same word.
 extern "C" __global__ void plain_sum(int* total) {
   if (threadIdx.x == 0) total[0] += 1;  // here: plain_sum

@@ -83,3 +83,16 @@ extern "C" __global__ void divergence(const uint32_t* x, uint32_t* y, int n) {
   }
   y[i] = steps;
 }
+
+// A counter taken once for all lanes that want a place: what the shuffle's other lanes hold was never
+// written, and nobody looks at it.
+extern "C" __global__ void places(const int* x, unsigned* count, int* y) {
+  if (x[threadIdx.x] <= 0) return;
+  const unsigned wanted = __activemask();
+  const int leader = __ffs(wanted) - 1;
+  unsigned first;
+  if (threadIdx.x % kWarp == leader) first = atomicAdd(count, __popc(wanted));
+  first = __shfl_sync(wanted, first, leader);
+  const unsigned below = wanted & ((1u << threadIdx.x % kWarp) - 1);
+  y[first + __popc(below)] = x[threadIdx.x];
+}

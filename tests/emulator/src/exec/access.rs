@@ -4,7 +4,7 @@ use super::{GlobalRows, Launch, SharedPlace, SharedRows, Step};
 use crate::fault::FaultKind;
 use crate::lanes::lanes;
 use crate::memory::{ByteState, Place};
-use crate::race::{Access, Agent, COLLECTIVE, Clock, Event, EventId, Strength};
+use crate::race::{Access, Agent, COLLECTIVE, Clock, Event, EventId, Landed, Strength};
 
 impl Step<'_> {
     /// Checks a write of `bytes` bytes (a power of two, at most 32) to shared memory by the warp itself and records it; the
@@ -40,6 +40,7 @@ impl Step<'_> {
         let access = access(
             &warp.clock,
             warp.agent,
+            warp.landed,
             cluster.number,
             launch,
             event,
@@ -83,6 +84,7 @@ impl Step<'_> {
         let access = access(
             &warp.clock,
             warp.agent,
+            warp.landed,
             cluster.number,
             launch,
             event,
@@ -188,6 +190,7 @@ impl Step<'_> {
         let access = access(
             &warp.clock,
             warp.agent,
+            warp.landed,
             cluster.number,
             launch,
             event,
@@ -222,6 +225,7 @@ impl Step<'_> {
         let access = access(
             &warp.clock,
             warp.agent,
+            warp.landed,
             cluster.number,
             launch,
             event,
@@ -254,6 +258,22 @@ impl Step<'_> {
         };
         if let Some((lane, conflict)) = race {
             self.race(lane, "global memory", conflict);
+        }
+    }
+
+    /// Reports a load past the coherent caches of what this launch has written, however well ordered.
+    pub fn check_never_written(&mut self, rows: &GlobalRows) {
+        let shadow = self.launch.shadow(rows.allocation, 0..rows.bytes);
+        let writer =
+            lanes(rows.lanes).find_map(|lane| Some((lane, shadow.writer(rows.range(lane))?)));
+        if let Some((lane, writer)) = writer {
+            let writer = self.launch.log.get(writer);
+            let place = &self.launch.kernel.locations[writer.pc as usize];
+            let message = format!(
+                "ld.global.nc (__ldg) at offset {:#x} of what this kernel writes, at {} `{}`: it may give the old value",
+                rows.offsets[lane], place.source, place.text
+            );
+            self.report(FaultKind::Race, lane, message);
         }
     }
 
@@ -311,6 +331,7 @@ impl Step<'_> {
             ..access(
                 &warp.clock,
                 warp.agent,
+                warp.landed,
                 cluster.number,
                 launch,
                 event,
@@ -325,6 +346,7 @@ impl Step<'_> {
 fn access<'a>(
     clock: &'a Clock,
     agent: Agent,
+    landed: Landed,
     cluster: u32,
     launch: &'a Launch<'_>,
     event: EventId,
@@ -335,6 +357,7 @@ fn access<'a>(
         event,
         agent,
         tick: clock.get(agent),
+        landed,
         cluster,
         clock,
         lane: COLLECTIVE,

@@ -384,6 +384,7 @@ fn start_warp(
     warp.warp_in_block = in_block as u32;
     warp.agent = index as Agent;
     warp.clock.advance(warp.agent, 1);
+    warp.landed.agent = launch.agents().copies(index);
     warp.budget = launch.options.instruction_budget;
     warp.undefined = launch.kernel.tracking.as_ref().map(Tracking::start);
     for &(register, constant) in &launch.kernel.constants32 {

@@ -14,6 +14,8 @@ pub struct Request {
     pub bytes: usize,
     /// Part in the memory model.
     pub order: Order,
+    /// Whether it goes past the coherent caches (`ld.global.nc`): only what the kernel never writes may be read so.
+    pub constant: bool,
     /// Whether it counts as a request here: constants, arguments of functions and texts do not, and matrices are counted one by
     /// one.
     pub counted: bool,
@@ -123,6 +125,7 @@ impl Step<'_> {
             order,
             counted,
             collective,
+            ..
         } = *request;
         let mut rest = active;
         while rest != 0 {
@@ -161,6 +164,7 @@ impl Step<'_> {
             order,
             counted,
             collective,
+            ..
         } = *request;
         let writers = self.writers(active, addresses, order, rows);
         let mut rest = active;
@@ -195,6 +199,7 @@ impl Step<'_> {
         let Request {
             bytes,
             order,
+            constant,
             counted,
             collective,
         } = *request;
@@ -203,6 +208,9 @@ impl Step<'_> {
             let here = self.global_rows(rest, addresses, bytes)?;
             rest &= !here.lanes;
             self.check_global_reads(&here, order.strength(), collective);
+            if constant {
+                self.check_never_written(&here);
+            }
             self.launch.memory.allocation(here.allocation).rows(
                 here.lanes,
                 &here.offsets,

@@ -4,7 +4,7 @@ use super::Scope;
 use crate::isa::{BulkQueue, CopyQueue, Lanes, Reduction, Undefined};
 use crate::lanes::lanes;
 use crate::memory::{Hint, LocalMemory};
-use crate::race::{Agent, Cache, Clock, EventId, Strength};
+use crate::race::{Agent, Cache, Clock, EventId, Landed, Strength};
 
 /// Lanes that are at one place of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub struct Warp {
     pub local: LocalMemory,
     /// `cp.async` copies under way.
     pub copies: CopyQueue,
+    /// Those of them that lanes have waited for since the warp's last synchronisation.
+    pub landed: Landed,
     /// Bulk copies under way that are tracked by groups.
     pub bulk: BulkQueue,
     /// The agent that the warp is, equal to `index`.
@@ -127,6 +129,7 @@ impl Warp {
             warp_in_block: 0,
             local: LocalMemory::new(local_bytes),
             copies: CopyQueue::default(),
+            landed: Landed::NONE,
             bulk: BulkQueue::default(),
             agent: 0,
             clock: Clock::default(),
@@ -152,6 +155,7 @@ impl Warp {
     pub fn advance(&mut self) {
         let next = self.tick() + 1;
         self.clock.advance(self.agent, next);
+        self.landed.since = Landed::NONE.since;
     }
 
     /// The id under which an access of this instruction at this moment is known, if it was recorded.

@@ -110,6 +110,7 @@ impl Form {
             request: Request {
                 bytes: element.bytes * count,
                 order: order.order(),
+                constant: instruction.has("nc"),
                 counted: !instruction.has("const") && !instruction.has("param::func"),
                 collective: false,
             },

@@ -16,6 +16,7 @@ const ROW: usize = 16;
 const REQUEST: Request = Request {
     bytes: ROW,
     order: Order::Plain,
+    constant: false,
     counted: false,
     collective: true,
 };

@@ -1,6 +1,6 @@
 //! What an agent found out about histories, so that the next granule with the same history costs a comparison.
 
-use super::{Access, EventId, SetId};
+use super::{EventId, SetId};
 
 /// The last write of a granule and the set of reads since, in one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,8 +53,6 @@ pub struct Cache {
     /// A write by the agent itself in its moment `tick`.
     now: EventId,
     tick: u32,
-    /// The last set made for strong accesses: of which set and event.
-    strong: (SetId, EventId, SetId),
 }
 
 /// A history that a lane may write over if it alone wrote or read the granule in the agent's moment `tick`.
@@ -123,17 +121,5 @@ impl Cache {
 
     pub(super) fn remember_now(&mut self, event: EventId, tick: u32) {
         (self.now, self.tick) = (event, tick);
-    }
-
-    /// The set with the access added.
-    pub(super) fn with(&mut self, set: SetId, access: &Access<'_>) -> SetId {
-        if (self.strong.0, self.strong.1) != (set, access.event) {
-            self.strong = (
-                set,
-                access.event,
-                access.readers.with(set, access.event, access.log),
-            );
-        }
-        self.strong.2
     }
 }

@@ -17,7 +17,7 @@ pub use cache::Cache;
 pub use clock::Clock;
 pub use log::{Event, EventId, EventLog, Strength};
 pub use readers::{Readers, SetId};
-pub use shadow::{Access, Conflict, ConflictKind, Shadow};
+pub use shadow::{Access, Conflict, ConflictKind, Landed, Shadow};
 
 /// Index of an agent within its cluster (see [`crate::exec::Agents`]).
 pub type Agent = u16;

@@ -134,11 +134,8 @@ impl Step<'_> {
             strength: Strength::Plain,
         };
         let event = self.launch.log.record(event);
-        let access = Access {
-            agent,
-            tick: queue.tick,
-            ..self.access(event, 0, Strength::Plain)
-        };
+        // Each comes after what its own lane did before, as an access of the warp does.
+        let access = self.access(event, 0, Strength::Plain);
         let (mut unwritten, mut read_race) = (None, None);
         for rows in &transfer.sources {
             let memory = self.launch.memory.allocation(rows.allocation);
@@ -236,9 +233,10 @@ impl Step<'_> {
             .retain(|pending| pending.transfer.targets.lanes != 0);
         if let Some(tick) = landed {
             // Bytes of other lanes that are still in flight are protected by their state.
-            self.warp
-                .clock
-                .advance(self.cluster.agents.copies(self.warp.index), tick);
+            let agent = self.warp.landed.agent;
+            let known = self.warp.clock.get(agent);
+            self.warp.landed.since = self.warp.landed.since.min(known + 1);
+            self.warp.clock.advance(agent, tick);
             queue.tick = queue.tick.max(tick + 1);
             self.cluster.effects += 1;
         }

@@ -7,7 +7,8 @@ use crate::exec::{Cluster, Launch, Origin, SharedPlace, Step, Ticket, race_messa
 use crate::fault::{FaultKind, Stop};
 use crate::memory::{AddressError, ByteState, Hint, Place};
 use crate::race::{
-    Access, COLLECTIVE, Cache, Clock, Conflict, ConflictKind, Event, EventId, Shadow, Strength,
+    Access, COLLECTIVE, Cache, Clock, Conflict, ConflictKind, Event, EventId, Landed, Shadow,
+    Strength,
 };
 
 /// Who issued a copy, and what they knew.
@@ -294,6 +295,7 @@ impl<'a> Engine<'a> {
             event: self.event,
             agent: self.ticket.agent,
             tick: self.ticket.tick,
+            landed: Landed::NONE,
             cluster,
             clock: if reads {
                 &self.issuer.proxy_clock

@@ -143,6 +143,7 @@ fn load(step: &mut Step<'_>, lane: usize, address: u64, bytes: usize) -> Result<
     let request = Request {
         bytes,
         order: Order::Plain,
+        constant: false,
         counted: false,
         collective: false,
     };

@@ -144,6 +144,10 @@ impl Execute for Shuffle {
             );
             step.report(FaultKind::Divergence, lane, message);
         }
+        if let Some(undefined) = &mut step.warp.undefined {
+            let others = [self.by, self.bounds, self.members.0];
+            undefined.shuffle(self.destination, self.value, &sources, others, step.active);
+        }
         step.warp
             .set_narrow(self.destination, step.active, &results);
         if let Some(predicate) = self.in_range {

@@ -6,6 +6,7 @@
 use super::{Blocks, Numbering, Set};
 use crate::exec::{Step, Warp};
 use crate::fault::FaultKind;
+use crate::isa::Lanes;
 use crate::isa::registers::{accumulates, reads, writes};
 use crate::ptx::{Class, Entry, Instruction, Operand, Register};
 
@@ -37,6 +38,8 @@ enum Role {
         /// It is `!predicate`.
         negated: bool,
     },
+    /// `shfl`: what it moves is followed when it is executed, by [`Undefined::shuffle`].
+    Shuffles,
     /// Sources are addresses, values to store, or otherwise seen from outside; results are defined.
     Uses,
 }
@@ -123,15 +126,19 @@ impl Tracking {
         let undefined = maybe_undefined(entry);
         undefined.members().next()?;
         let steps = entry.instructions.iter().map(|instruction| {
-            let (mut reads, writes) = (reads(instruction), writes(instruction));
+            let (mut reads, mut writes) = (reads(instruction), writes(instruction));
             if !accumulators_count(instruction) {
                 reads.retain(|register| !writes.contains(register));
+            }
+            let role = role(instruction);
+            if role == Role::Shuffles {
+                writes.retain(|register| register.class == Class::Predicate);
             }
             Passing {
                 reads,
                 writes,
                 guard: guard(instruction),
-                role: role(instruction),
+                role,
             }
         });
         let [predicates, narrow, wide, _] = entry.registers;
@@ -168,6 +175,7 @@ fn role(instruction: &Instruction) -> Role {
         .any(|operand| matches!(operand, Operand::Memory(..) | Operand::Tensor(..)));
     match instruction.part(0) {
         "selp" | "slct" => Role::Selects,
+        "shfl" => Role::Shuffles,
         "wgmma" if accumulates(instruction) => match instruction.operands.get(SCALE) {
             Some(&Operand::Register(predicate)) => Role::Accumulates {
                 predicate,
@@ -187,6 +195,26 @@ fn role(instruction: &Instruction) -> Role {
 }
 
 impl Undefined {
+    /// Follows 32-bit values from lane to lane: into `destination` from the lanes `sources` of `value`. Where one of `others`,
+    /// which say from where, is undefined, so is the result.
+    pub(in crate::isa) fn shuffle(
+        &mut self,
+        destination: u16,
+        value: u16,
+        sources: &Lanes<u32>,
+        others: [u16; 3],
+        active: u32,
+    ) {
+        // Registers beyond those of the kernel hold constants.
+        let lanes = |register: u16| self.narrow.get(register as usize).copied().unwrap_or(0);
+        let (value, others) = (lanes(value), others.map(lanes));
+        let moved = (0..32).fold(0, |all, lane| all | (value >> sources[lane] & 1) << lane);
+        let undefined = others.iter().fold(moved, |all, other| all | other);
+        if let Some(cell) = self.narrow.get_mut(destination as usize) {
+            *cell = *cell & !active | undefined & active;
+        }
+    }
+
     fn lanes(&self, register: Register) -> u32 {
         let index = register.index as usize;
         match register.class {
@@ -229,6 +257,7 @@ impl Step<'_> {
         };
         let result = match passing.role {
             Role::Computes => all(undefined),
+            Role::Shuffles => 0,
             Role::Uses => {
                 bad |= all(undefined) & active;
                 0

@@ -95,6 +95,10 @@ impl Wait {
             let completed = object.completed();
             step.warp.clock.join(&completed.clock);
             step.warp.proxy_clock.join(&completed.proxy_clock);
+            if step.warp.landed.any() {
+                // What lanes know of their own copies may now be known to all, as with `cp.async.mbarrier.arrive`.
+                step.warp.advance();
+            }
         }
     }
 }

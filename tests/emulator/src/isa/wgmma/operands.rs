@@ -7,7 +7,7 @@ use super::warpgroup::{Operation, agent};
 use crate::exec::{Step, race_message};
 use crate::fault::{FaultKind, Stop};
 use crate::memory::ByteState;
-use crate::race::{Access, COLLECTIVE, Cache, Conflict, Event, EventId, Strength};
+use crate::race::{Access, COLLECTIVE, Cache, Conflict, Event, EventId, Landed, Strength};
 use crate::tensor::{
     CORE_LINES, Descriptor, Eight, Element, Lines, Major, PanelRow, Work, multiply, unpack,
     unpack_column, vectorised,
@@ -130,6 +130,7 @@ impl Reader<'_> {
             event: self.id,
             agent: self.event.agent,
             tick: self.event.clock,
+            landed: Landed::NONE,
             cluster: self.event.cluster,
             clock: &self.operation.proxy_clock,
             lane: COLLECTIVE,

@@ -112,6 +112,7 @@ impl Transfer {
             request: Request {
                 bytes: together * fragment.bytes,
                 order: Order::Plain,
+                constant: false,
                 counted: true,
                 collective: true,
             },

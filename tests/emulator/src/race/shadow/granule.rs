@@ -30,10 +30,9 @@ impl Shadow {
         let any_strong = access.strength == Strength::Plain && self.any_strong.load(Relaxed);
         for at in granules {
             let history = History(self.histories[at].load(Relaxed));
-            if any_strong && let Some(other) = unobserved(self.strong[at].load(Relaxed), access) {
-                conflict = conflict.or_else(|| {
-                    self.conflict(ConflictKind::ReadAfterWrite, other, at, false, access)
-                });
+            if any_strong {
+                let found = self.unobserved(ConflictKind::ReadAfterWrite, at, access);
+                conflict = conflict.or(found);
             }
             let next = cache.after_read(history, access.event).unwrap_or_else(|| {
                 let next = history.read_by(access.readers.with(
@@ -74,12 +73,12 @@ impl Shadow {
             let history = History(self.histories[at].load(Relaxed));
             if !cache.may_write(history) && !self.same_lanes(history, at, access, cache) {
                 let last_write = self.last_write(history, at, access, cache);
-                let read_now = self.read_now(history, access);
+                let read_now = read_now(history.readers(), access);
                 let found = self.unordered(history, at, last_write, read_now, access);
                 if found.is_none() {
                     let own = Own {
                         write: last_write == LastWrite::SameLane,
-                        read: read_now,
+                        read: read_now.is_some(),
                     };
                     match own {
                         Own {
@@ -92,11 +91,8 @@ impl Shadow {
                 conflict = conflict.or(found);
             }
             if any_strong {
-                if let Some(other) = unobserved(self.strong[at].load(Relaxed), access) {
-                    conflict = conflict.or_else(|| {
-                        self.conflict(ConflictKind::WriteAfterWrite, other, at, false, access)
-                    });
-                }
+                let found = self.unobserved(ConflictKind::WriteAfterWrite, at, access);
+                conflict = conflict.or(found);
                 self.strong[at].store(0, Relaxed);
             }
             self.histories[at].store(History::written_by(access.event).0, Relaxed);
@@ -111,7 +107,7 @@ impl Shadow {
         history: History,
         at: usize,
         last_write: LastWrite,
-        read_now: bool,
+        read_now: Option<EventId>,
         access: &Access<'_>,
     ) -> Option<Conflict> {
         if let LastWrite::Unordered { within_warp } = last_write {
@@ -128,14 +124,8 @@ impl Shadow {
             return self.conflict(ConflictKind::WriteAfterRead, other, at, false, access);
         }
         let reader = (self.lanes[at].load(Relaxed) >> 8) as u8;
-        if read_now && !same_lane(reader, access.lane) {
-            let other = access
-                .readers
-                .find(set, |_| true)
-                .expect("the set is not empty");
-            return self.conflict(ConflictKind::WriteAfterRead, other, at, true, access);
-        }
-        None
+        let other = read_now.filter(|_| !same_lane(reader, access.lane))?;
+        self.conflict(ConflictKind::WriteAfterRead, other, at, true, access)
     }
 
     /// Whether a write is known to race with nothing because only its own lane touched the granule in this moment.
@@ -178,13 +168,25 @@ impl Shadow {
         }
     }
 
-    /// Whether a plain read by the same warp, since its last synchronisation, is among the readers.
-    fn read_now(&self, history: History, access: &Access<'_>) -> bool {
-        let found = access.readers.find(history.readers(), |event| {
-            let event = access.log.get(event);
-            event.strength == Strength::Plain && same_moment(&event, access)
-        });
-        found.is_some()
+    /// The race of a plain access with the last strong one since the last plain write, if any. An atomic has observed all
+    /// those before it: a thread whose own atomic came last may go on with plain accesses, as the block that counts itself
+    /// last does when it resets the counter.
+    fn unobserved(&self, kind: ConflictKind, at: usize, access: &Access<'_>) -> Option<Conflict> {
+        let last = self.strong[at].load(Relaxed);
+        let (other, lane) = ((last >> 8) as EventId, last as u8);
+        if other == 0 {
+            return None;
+        }
+        let event = access.log.get(other);
+        let within_warp = same_moment(&event, access);
+        let ordered = match within_warp {
+            true => same_lane(lane, access.lane),
+            false => access.clock.covers(access.cluster, &event),
+        };
+        if ordered {
+            return None;
+        }
+        self.conflict(kind, other, at, within_warp, access)
     }
 
     #[cold]
@@ -206,21 +208,24 @@ impl Shadow {
 }
 
 /// Whether an access of lane `first` is ordered before a later one of lane `second` of the same warp without synchronisation.
-fn same_lane(first: u8, second: u8) -> bool {
+pub(super) fn same_lane(first: u8, second: u8) -> bool {
     first == second || first == COLLECTIVE || second == COLLECTIVE
 }
 
-/// Whether the event is of the access's own agent and nothing synchronised its lanes since.
+/// Whether the event is of the access's own agent, or of copies that only their lanes waited for, and nothing synchronised
+/// the lanes since.
 fn same_moment(event: &Event, access: &Access<'_>) -> bool {
-    event.cluster == access.cluster && event.agent == access.agent && event.clock == access.tick
+    event.cluster == access.cluster
+        && (event.agent == access.agent && event.clock == access.tick
+            || event.agent == access.landed.agent && event.clock >= access.landed.since)
 }
 
-/// The newest strong access of the set, unless it happened before. An atomic has observed all those before it: a thread
-/// whose own atomic came last may go on with plain accesses, as the block that counts itself last does when it resets the
-/// counter.
-fn unobserved(set: SetId, access: &Access<'_>) -> Option<EventId> {
-    let newest = access.readers.find(set, |_| true)?;
-    (!access.clock.covers(access.cluster, &access.log.get(newest))).then_some(newest)
+/// A plain read by the same warp, since its last synchronisation, among the readers.
+pub(super) fn read_now(readers: SetId, access: &Access<'_>) -> Option<EventId> {
+    access.readers.find(readers, |event| {
+        let event = access.log.get(event);
+        event.strength == Strength::Plain && same_moment(&event, access)
+    })
 }
 
 /// The first event of the set for which `counts` holds and which did not happen before.

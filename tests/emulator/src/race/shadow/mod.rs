@@ -1,12 +1,12 @@
-//! Shadow memory: the last write, and the reads and strong accesses since, of every granule.
+//! Shadow memory: the last write, the reads since and the last strong access since, of every granule.
 
 mod granule;
 mod rows;
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 
-use granule::{LastWrite, unordered_in};
+use granule::{LastWrite, read_now, same_lane, unordered_in};
 
 use super::cache::{Cache, History};
 use super::{Agent, COLLECTIVE, Clock, Event, EventId, EventLog, Readers, Strength};
@@ -22,8 +22,8 @@ pub struct Shadow {
     histories: Box<[AtomicU64]>,
     /// Lanes of the last write (low byte) and of the reads since (high byte).
     lanes: Box<[AtomicU16]>,
-    /// Strong accesses since the last write.
-    strong: Box<[AtomicU32]>,
+    /// The last strong access since the last plain write: its event, and its lane in the low byte; 0: none.
+    strong: Box<[AtomicU64]>,
     any_strong: AtomicBool,
 }
 
@@ -36,6 +36,8 @@ pub struct Access<'a> {
     pub agent: Agent,
     /// The agent's own clock.
     pub tick: u32,
+    /// Copies that lanes of the agent waited for, each for its own.
+    pub landed: Landed,
     /// Cluster of the agent.
     pub cluster: u32,
     /// What happened before the access.
@@ -48,6 +50,29 @@ pub struct Access<'a> {
     pub log: &'a EventLog,
     /// All sets of events.
     pub readers: &'a Readers,
+}
+
+/// `cp.async` copies of a warp that its lanes have waited for since the warp was last synchronised. A wait is for the
+/// thread's own copies: until a `__syncwarp` the other lanes know nothing of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Landed {
+    /// Who carries the copies out.
+    pub agent: Agent,
+    /// The agent's clock from which on they count.
+    pub since: u32,
+}
+
+impl Landed {
+    /// Of an agent that issues no such copies.
+    pub const NONE: Self = Landed {
+        agent: Agent::MAX,
+        since: u32::MAX,
+    };
+
+    /// Whether there are any.
+    pub fn any(self) -> bool {
+        self.since != Self::NONE.since
+    }
 }
 
 /// Which pair of accesses is not ordered.
@@ -132,7 +157,7 @@ impl Shadow {
             .iter_mut()
             .for_each(|history| *history.get_mut() = 0);
         if std::mem::take(self.any_strong.get_mut()) {
-            self.strong.iter_mut().for_each(|set| *set.get_mut() = 0);
+            self.strong.iter_mut().for_each(|last| *last.get_mut() = 0);
         }
     }
 
@@ -217,11 +242,29 @@ impl Shadow {
                         self.conflict(ConflictKind::WriteAfterRead, other, at, false, access)
                     });
                 }
+                let reader = (self.lanes[at].load(Relaxed) >> 8) as u8;
+                if !same_lane(reader, access.lane)
+                    && let Some(other) = read_now(history.readers(), access)
+                {
+                    conflict = conflict.or_else(|| {
+                        self.conflict(ConflictKind::WriteAfterRead, other, at, true, access)
+                    });
+                }
             }
-            let set = self.strong[at].load(Relaxed);
-            self.strong[at].store(cache.with(set, access), Relaxed);
+            let last = u64::from(access.event) << 8 | u64::from(access.lane);
+            self.strong[at].store(last, Relaxed);
         }
         conflict
+    }
+
+    /// A write of any of the bytes `range` so far.
+    pub fn writer(&self, range: Range<usize>) -> Option<EventId> {
+        let write = |at: usize| {
+            let plain = History(self.histories[at].load(Relaxed)).written();
+            let strong = (self.strong[at].load(Relaxed) >> 8) as EventId;
+            plain.max(strong)
+        };
+        self.granules(range).map(write).find(|&event| event != 0)
     }
 
     #[inline]

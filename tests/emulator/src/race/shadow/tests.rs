@@ -46,6 +46,7 @@ impl Scene {
             event,
             agent,
             tick,
+            landed: Landed::NONE,
             cluster: 0,
             clock,
             lane,
@@ -169,4 +170,27 @@ fn a_refined_shadow_knows_what_the_coarse_one_knew() {
     );
     scene.meet();
     assert_eq!(scene.read(1, 3), None);
+}
+
+#[test]
+fn the_last_atomic_is_the_last_whoever_came_before() {
+    let mut scene = Scene::new();
+    for agent in [0, 1, 0] {
+        assert_eq!(scene.access(agent, 0, Strength::Strong, true), None);
+    }
+    assert_eq!(scene.write(0, 0), None);
+}
+
+#[test]
+fn atomics_tell_the_lanes_of_a_warp_apart() {
+    let mut scene = Scene::new();
+    scene.access(0, 1, Strength::Strong, true);
+    assert_eq!(scene.read(0, 1), None);
+    assert_eq!(scene.read(0, 2), Some(ConflictKind::ReadAfterWrite));
+    scene.meet();
+    assert_eq!(scene.read(0, 2), None);
+    assert_eq!(
+        scene.access(0, 1, Strength::Strong, true),
+        Some(ConflictKind::WriteAfterRead)
+    );
 }

@@ -61,6 +61,37 @@ fn missing_syncwarp() {
 }
 
 #[test]
+fn missing_syncwarp_around_atomics() {
+    for kernel in [
+        "missing_syncwarp_after_atomic",
+        "missing_syncwarp_before_atomic",
+    ] {
+        let mut case = case(kernel).block(32);
+        case.output::<i32>(32);
+        finds_saying(FILE, &case, FaultKind::Race, 0, 0, &["__syncwarp"]);
+    }
+}
+
+#[test]
+fn missing_syncwarp_around_copies() {
+    for kernel in [
+        "missing_syncwarp_after_wait",
+        "missing_syncwarp_before_copy",
+    ] {
+        let case = mapping(kernel, 128, 128).block(32);
+        finds_saying(FILE, &case, FaultKind::Race, 0, 0, &["__syncwarp"]);
+    }
+}
+
+#[test]
+fn constant_load_of_written() {
+    let mut case = case("constant_load_of_written");
+    case.output::<i32>(128);
+    case.output::<i32>(128);
+    finds_saying(FILE, &case, FaultKind::Race, 0, 0, &["ld.global.nc"]);
+}
+
+#[test]
 fn plain_sum() {
     let mut case = case("plain_sum").grid(2, 1);
     case.options.workers = 1;

@@ -128,3 +128,23 @@ fn divergence() {
     equal(&run.get(y), &expected).unwrap();
     assert!(run.report.counters.divergent_instructions > 0);
 }
+
+#[test]
+fn places() {
+    let x: Vec<i32> = (0..96).map(|i| i * 7 % 5 - 2).collect();
+    let wanted: Vec<i32> = x.iter().copied().filter(|&x| x > 0).collect();
+    let mut case = Case::new(FILE, "places").block(96);
+    case.input(&x);
+    let count = case.input(&[0_u32]);
+    let y = case.output::<i32>(wanted.len());
+    for seed in crate::harness::SEEDS {
+        let run = case.run(seed);
+        assert!(run.report.faults.is_empty(), "{}", run.faults());
+        assert_eq!(run.get(count), [wanted.len() as u32]);
+        let mut got = run.get(y);
+        got.sort_unstable();
+        let mut expected = wanted.clone();
+        expected.sort_unstable();
+        equal(&got, &expected).unwrap();
+    }
+}
