@@ -112,16 +112,13 @@ fn impossible_shapes_are_refused_at_the_call_and_do_no_harm() {
     assert_eq!(code(launch(&shared, shape(1, 1025, 0))), invalid);
     assert_eq!(code(launch(&shared, shape(1, 0, 0))), invalid);
     assert_eq!(code(launch(&shared, shape(0, 1, 0))), invalid);
-    assert_eq!(
-        code(launch(
-            &shared,
-            LaunchConfig {
-                grid_dim: (1, 65_536, 1),
-                ..shape(1, 1, 0)
-            }
-        )),
-        invalid
-    );
+    for grid_dim in [(1, 65_536, 1), (1 << 30, 65_535, 65_535)] {
+        let grid = LaunchConfig {
+            grid_dim,
+            ..shape(1, 1, 0)
+        };
+        assert_eq!(code(launch(&shared, grid)), invalid, "{grid_dim:?}");
+    }
     assert_eq!(
         code(launch(
             &shared,
