@@ -192,6 +192,11 @@ fn check_shape(function: &Function, dimensions: &Dimensions) -> Result<(), Failu
             format!("a grid of {grid:?} blocks: 1 to 2147483647, 65535 and 65535 are possible"),
         );
     }
+    let blocks = grid.iter().map(|&side| u64::from(side)).product::<u64>();
+    if u32::try_from(blocks).is_err() {
+        let message = format!("a grid of {grid:?}: the stand-in numbers blocks in 32 bits");
+        return refuse(Code::InvalidValue, message);
+    }
     if threads == 0 || threads > u64::from(MAX_THREADS_PER_BLOCK) || block[2] > 64 {
         return refuse(
             Code::InvalidValue,

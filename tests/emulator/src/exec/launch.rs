@@ -290,11 +290,6 @@ impl Launch<'_> {
                 format!("blocks of {block:?} threads: at least 1 and at most 1024, 64 in z"),
             );
         }
-        let blocks = grid.iter().map(|&side| u64::from(side)).product::<u64>();
-        if u32::try_from(blocks).is_err() {
-            let message = format!("a grid of {grid:?}: the stand-in numbers blocks in 32 bits");
-            return refuse(invalid, message);
-        }
         if grid.contains(&0) || grid[0] > i32::MAX as u32 || grid[1] > 65_535 || grid[2] > 65_535 {
             return refuse(
                 invalid,
