@@ -1,62 +1,70 @@
-// Computes: out[t, :] = LayerNorm(x[t, :] + residual[t, :]) * scale + shift, for every token t.
+// Computes: x[t, :] = LayerNorm(x[t, :] + residual[t, :]) * scale + shift, in place, for every
+// token t;
+//   without a residual where there is none.
 //
-// Data: x, residual, out [T, H] in f16 or bf16; scale, shift [H] f32; all row by row, every pointer
-//   aligned to 16 bytes, H a multiple of 8 and at most 8,192. `out` may be `x` or `residual`
-//   itself: a thread reads its values before it writes to the same place, and reads no others.
+// Data: x, residual [T, stride] in f16 or bf16, of which a row's first H values count and the
+// others are zeros;
+//   scale, shift [stride] f32, zeros beyond H; every pointer aligned to 16 bytes, stride a multiple
+//   of 8 and at most 1,024.
 //
-// Work split: grid T, a block a token. Block of H / 8 threads, rounded up to whole warps; a thread
-//   is 16 bytes of the row:
+// Work split: a block takes 8 rows at a time, a warp each, and strides over the tokens with its
+// grid; the
+//   host gives it a few blocks a processor, so that scale and shift are read once for many rows. A
+//   lane holds chunks of 8 values:
 //
-//     row of H values   |  8  |  8  |  8  | ...  |  8  |
-//     thread               0     1     2          H/8 - 1
+//     a row       |  8  |  8  | ... |  8  |  8  | ...
+//     lane           0     1    ...   31     0
 //
-// Roof: memory. A token reads 2 H values and writes H, 6 H bytes; scale and shift stay in the
-//   cache. About 12 H operations a token: none that count.
+// Roof: memory. A token reads 2 H values and writes H, 6 H bytes. About 12 H operations: none that
+// count.
 //
-// Numerics: sum, mean, variance and normalisation in f32, rounded once, to the storage type. The
-//   order of each sum depends on H alone, so a token's row does not depend on its neighbours, bit
-//   for bit.
+// Numerics: the sum, mean, variance and normalisation in f32, rounded once, to the storage type. A
+// row
+//   depends on itself alone, bit for bit.
 #include "layer_norm.cuh"
 
 // --- launch shape ---
-constexpr int kChunk = 8;          // 8 values are 16 bytes, the widest access of a thread
-constexpr int kMaxThreads = 1024;  // the most of a block, which holds one row: H is at most 8,192
+constexpr int kThreads = 256;           // 8 rows at a time
+constexpr int kRows = 8;                // a warp each
+constexpr int kMaxHidden = 1024;        // 32 values a lane
+constexpr int kBlocksPerProcessor = 2;  // 16 rows under way keep memory busy: 24 KB in BERT-base
 // --- end of launch shape ---
 
-static_assert(kChunk == kChunkValues, "a thread holds one chunk");
-
-using Smem = LayerNormSmem<kMaxThreads>;
+static_assert(kThreads == kRowThreads && kRows == kRowWarps, "a warp takes a row");
+static_assert(kMaxHidden == kMostChunks * kChunkValues, "a warp holds a row");
 
 template <typename Value>
-__device__ __forceinline__ void add_ln(const Value* x,         // [T, H]
-                                       const Value* residual,  // [T, H]
-                                       const float* scale,     // [H]
-                                       const float* shift,     // [H]
-                                       Value* out,             // [T, H]
-                                       int hidden, float eps) {
-  __shared__ Smem smem;
-  const size_t row = size_t{blockIdx.x} * hidden;
-  const int first = threadIdx.x * kChunk;
-  float values[kChunk];
-  if (first < hidden) {
-    float other[kChunk];
-    load_chunk(x + row + first, values);
-    load_chunk(residual + row + first, other);
+__device__ __forceinline__ void add_ln(Value* x,               // [T, stride]
+                                       const Value* residual,  // [T, stride] or null
+                                       const float* scale,     // [stride]
+                                       const float* shift,     // [stride]
+                                       int tokens, int hidden, int stride, float eps) {
+  __shared__ LayerNormSmem smem;
+  load_parameters(smem, scale, shift, stride);
+  const int first = blockIdx.x * kRows + threadIdx.x / kWarp;
+  for (int token = first; token < tokens; token += gridDim.x * kRows) {
+    Value* row = x + size_t(token) * stride;
+    RowValues values;
+    for_lane_chunks(stride, [&](int chunk, int i) {
+      load_values(row + chunk * kChunkValues, values[i]);
+      if (residual == nullptr) return;
+      float other[kChunkValues];
+      load_values(residual + size_t(token) * stride + chunk * kChunkValues, other);
 #pragma unroll
-    for (int i = 0; i < kChunk; ++i) values[i] += other[i];
+      for (int j = 0; j < kChunkValues; ++j) values[i][j] += other[j];
+    });
+    normalize_row(values, smem, row, hidden, stride, eps);
   }
-  layer_norm_row(values, scale, shift, out + row, hidden, eps, smem);
 }
 
-// No __restrict__ on x, residual and out: they may be the same.
-extern "C" __global__ void __launch_bounds__(kMaxThreads)
-    add_ln_f16(const half* x, const half* residual, const float* __restrict__ scale,
-               const float* __restrict__ shift, half* out, int hidden, float eps) {
-  add_ln(x, residual, scale, shift, out, hidden, eps);
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    add_ln_f16(half* x, const half* __restrict__ residual, const float* __restrict__ scale,
+               const float* __restrict__ shift, int tokens, int hidden, int stride, float eps) {
+  add_ln(x, residual, scale, shift, tokens, hidden, stride, eps);
 }
 
-extern "C" __global__ void __launch_bounds__(kMaxThreads)
-    add_ln_bf16(const bf16* x, const bf16* residual, const float* __restrict__ scale,
-                const float* __restrict__ shift, bf16* out, int hidden, float eps) {
-  add_ln(x, residual, scale, shift, out, hidden, eps);
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    add_ln_bf16(bf16* x, const bf16* __restrict__ residual, const float* __restrict__ scale,
+                const float* __restrict__ shift, int tokens, int hidden, int stride, float eps) {
+  add_ln(x, residual, scale, shift, tokens, hidden, stride, eps);
 }

@@ -33,14 +33,29 @@ __device__ __forceinline__ void narrow(float2 values, __nv_bfloat162& pair) {
   pair = __float22bfloat162_rn(values);
 }
 
-// `source` is aligned to 16 bytes. As one vector of words: nvcc would load a struct
+// The widest access of a thread that holds `kCount` values: one instruction loads or stores them.
+template <int kCount>
+struct WordsOf;
+template <>
+struct WordsOf<4> {
+  using type = uint2;
+};
+template <>
+struct WordsOf<8> {
+  using type = uint4;
+};
+
+// `source` is aligned to the size of all values. As one vector of words: nvcc would load a struct
 // of pairs pair by pair.
-template <typename Value>
-__device__ __forceinline__ void load_chunk(const Value* source, float (&values)[kChunkValues]) {
-  const uint4 chunk = *reinterpret_cast<const uint4*>(source);
-  const unsigned words[kChunkValues / 2] = {chunk.x, chunk.y, chunk.z, chunk.w};
+template <typename Value, int kCount>
+__device__ __forceinline__ void load_values(const Value* source, float (&values)[kCount]) {
+  using Words = typename WordsOf<kCount>::type;
+  const Words all = *reinterpret_cast<const Words*>(source);
+  unsigned words[kCount / 2];
+  static_assert(sizeof all == sizeof words, "a word is two values");
+  memcpy(words, &all, sizeof words);
 #pragma unroll
-  for (int i = 0; i < kChunkValues / 2; ++i) {
+  for (int i = 0; i < kCount / 2; ++i) {
     typename PairOf<Value>::type pair;
     static_assert(sizeof pair == sizeof words[i], "a word is two values");
     memcpy(&pair, &words[i], sizeof pair);
@@ -50,15 +65,27 @@ __device__ __forceinline__ void load_chunk(const Value* source, float (&values)[
   }
 }
 
-// `target` is aligned to 16 bytes.
+// Two values as the word that holds them.
 template <typename Value>
-__device__ __forceinline__ void store_chunk(const float (&values)[kChunkValues], Value* target) {
-  unsigned words[kChunkValues / 2];
+__device__ __forceinline__ unsigned narrowed(float low, float high) {
+  typename PairOf<Value>::type pair;
+  narrow(make_float2(low, high), pair);
+  unsigned word;
+  static_assert(sizeof pair == sizeof word, "a word is two values");
+  memcpy(&word, &pair, sizeof word);
+  return word;
+}
+
+// `target` is aligned to the size of all values.
+template <typename Value, int kCount>
+__device__ __forceinline__ void store_values(const float (&values)[kCount], Value* target) {
+  using Words = typename WordsOf<kCount>::type;
+  unsigned words[kCount / 2];
 #pragma unroll
-  for (int i = 0; i < kChunkValues / 2; ++i) {
-    typename PairOf<Value>::type pair;
-    narrow(make_float2(values[2 * i], values[2 * i + 1]), pair);
-    memcpy(&words[i], &pair, sizeof pair);
+  for (int i = 0; i < kCount / 2; ++i) {
+    words[i] = narrowed<Value>(values[2 * i], values[2 * i + 1]);
   }
-  *reinterpret_cast<uint4*>(target) = make_uint4(words[0], words[1], words[2], words[3]);
+  Words all;
+  memcpy(&all, words, sizeof all);
+  *reinterpret_cast<Words*>(target) = all;
 }

@@ -10,6 +10,7 @@ use std::thread;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::cpu::CpuEngine;
+use crate::cuda;
 use crate::engine::{Device, Dtype, Encoded, Engine, EngineDescription, Memory, Want};
 use crate::error::{Error, Result};
 use crate::model::{Model, ModelSpec, Prompts};
@@ -148,7 +149,10 @@ impl EncoderBuilder {
     /// build or machine does not have.
     pub fn build(self) -> Result<Encoder> {
         let description = EngineDescription::resolve(self.device, self.dtype, self.threads)?;
-        let batch_tokens = self.batch_tokens.unwrap_or(CpuEngine::BATCH_TOKENS);
+        let batch_tokens = self.batch_tokens.unwrap_or(match description.gpu {
+            Some(_) => cuda::BATCH_TOKENS,
+            None => CpuEngine::BATCH_TOKENS,
+        });
         if !(1..=MOST_BATCH_TOKENS).contains(&batch_tokens) {
             return Err(Error::usage(
                 format!("{batch_tokens} tokens a batch"),
@@ -180,13 +184,20 @@ impl EncoderBuilder {
                     "allow this process more threads, or ask for fewer",
                 )
             })?;
-        let engine = workers.install(|| CpuEngine::new(&model))?;
+        let engine: Box<dyn Engine> = match description.gpu {
+            None => Box::new(workers.install(|| CpuEngine::new(&model))?),
+            Some(gpu) => {
+                // A text longer than the budget has a batch of its own.
+                let tokens = batch_tokens.max(model.spec.longest_input);
+                cuda::engine(gpu, description.dtype, &model, tokens)?
+            }
+        };
         Ok(Encoder {
             spec: model.spec,
             tokenizer,
             prompts: model.prompts,
             workers,
-            engine: Mutex::new(Box::new(engine)),
+            engine: Mutex::new(engine),
             description,
             batch_tokens,
         })
@@ -239,7 +250,7 @@ impl Encoder {
         let sequence = job.tokenize(&[text]).remove(0)?;
         let mut batch = PackedBatch::new();
         batch.push(&sequence, job.pool_special);
-        let Encoded { rows, positions } = self.compute(&batch, Want { positions: true })?;
+        let Encoded { rows, positions } = self.compute(&batch, job.want(true))?;
         let row = rows.row(0);
         let mut terms: Vec<Term> = job
             .pruning
@@ -393,8 +404,23 @@ impl Job<'_> {
         Packer::new(self.encoder.batch_tokens, self.pool_special)
     }
 
+    /// What the engine need not give, since it would be dropped.
+    fn want(&self, positions: bool) -> Want {
+        let Pruning {
+            excluded,
+            min_weight,
+            top_k,
+        } = &self.pruning;
+        Want {
+            positions,
+            min_weight: *min_weight,
+            // Ids are excluded before the heaviest of the others are chosen.
+            top_k: top_k.filter(|_| excluded.is_empty()),
+        }
+    }
+
     pub(crate) fn encode_batch(&self, batch: &PackedBatch) -> Result<SparseRows> {
-        let encoded = self.encoder.compute(batch, Want::default())?;
+        let encoded = self.encoder.compute(batch, self.want(false))?;
         Ok(self.pruning.apply(encoded.rows))
     }
 }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::thread;
 
 use crate::cpu;
+use crate::cuda;
 use crate::error::{Error, Result};
 use crate::pack::PackedBatch;
 use crate::sparse::SparseRows;
@@ -26,6 +27,18 @@ pub(crate) trait Engine: Send {
 pub(crate) struct Want {
     /// For every weight, the position of the token that won the max (under sum pooling: that gave most).
     pub(crate) positions: bool,
+    /// Weights up to this are not needed; an engine may leave them out.
+    #[cfg_attr(
+        not(lexpeak_cuda),
+        expect(dead_code, reason = "the CPU engine gives all")
+    )]
+    pub(crate) min_weight: f32,
+    /// Of each row no more than its heaviest weights are needed; an engine may leave the others out.
+    #[cfg_attr(
+        not(lexpeak_cuda),
+        expect(dead_code, reason = "the CPU engine gives all")
+    )]
+    pub(crate) top_k: Option<usize>,
 }
 
 /// What an engine gives back.
@@ -65,7 +78,7 @@ pub enum Device {
     /// A GPU if this build and machine have one, else the CPU.
     #[default]
     Auto,
-    /// All visible NVIDIA GPUs, or the one with this number.
+    /// The NVIDIA GPU with this number, counted from 0; without one the first.
     Cuda(Option<usize>),
     /// The CPU.
     Cpu,
@@ -123,14 +136,16 @@ impl FromStr for Device {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineDescription {
-    /// `cpu`
+    /// `cpu` or `cuda`
     pub device: &'static str,
     /// The precision of the matrix products.
     pub dtype: Dtype,
-    /// The vector instructions that its kernels use.
-    pub kernels: &'static str,
+    /// The vector instructions that the CPU's kernels use, or the GPU.
+    pub kernels: String,
     /// Worker threads.
     pub threads: usize,
+    /// Number of the GPU, if it is one.
+    pub gpu: Option<usize>,
 }
 
 /// More cores than any machine has; many more threads would only wait for each other.
@@ -143,15 +158,6 @@ impl EngineDescription {
     ///
     /// A device or precision that this build or machine does not have.
     pub fn resolve(device: Device, dtype: Dtype, threads: Option<usize>) -> Result<Self> {
-        if let Device::Cuda(_) = device {
-            return Err(no_cuda_engine(cfg!(lexpeak_cuda)));
-        }
-        if !matches!(dtype, Dtype::Auto | Dtype::F32) {
-            return Err(Error::unsupported(
-                format!("the CPU engine has no {dtype} kernels"),
-                "it computes in f32",
-            ));
-        }
         if let Some(threads) = threads
             && !(1..=MOST_THREADS).contains(&threads)
         {
@@ -161,28 +167,79 @@ impl EngineDescription {
             ));
         }
         let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = threads.unwrap_or_else(cores);
+        match device {
+            Device::Cuda(number) => {
+                Self::on_gpu(existing_gpu(number.unwrap_or(0))?, dtype, threads)
+            }
+            // A GPU if there is one, unless the precision is one that only the CPU has.
+            Device::Auto if gpu_has(dtype) && cuda::device_count()? > 0 => {
+                Self::on_gpu(0, dtype, threads)
+            }
+            Device::Auto | Device::Cpu => Self::on_cpu(dtype, threads),
+        }
+    }
+
+    fn on_cpu(dtype: Dtype, threads: usize) -> Result<Self> {
+        if !matches!(dtype, Dtype::Auto | Dtype::F32) {
+            return Err(Error::unsupported(
+                format!("the CPU engine has no {dtype} kernels"),
+                "it computes in f32",
+            ));
+        }
         Ok(Self {
             device: "cpu",
             dtype: Dtype::F32,
-            kernels: cpu::instructions(),
-            threads: threads.unwrap_or_else(cores),
+            kernels: cpu::instructions().to_owned(),
+            threads,
+            gpu: None,
+        })
+    }
+
+    fn on_gpu(gpu: usize, dtype: Dtype, threads: usize) -> Result<Self> {
+        if !gpu_has(dtype) {
+            return Err(Error::unsupported(
+                format!("the CUDA engine has no {dtype} kernels"),
+                "it computes in f16 or bf16",
+            ));
+        }
+        Ok(Self {
+            device: "cuda",
+            dtype: if dtype == Dtype::Auto {
+                Dtype::F16
+            } else {
+                dtype
+            },
+            kernels: cuda::device_name(gpu)?,
+            threads,
+            gpu: Some(gpu),
         })
     }
 }
 
-/// Why there is no CUDA engine in a build with kernels, or without.
-fn no_cuda_engine(has_kernels: bool) -> Error {
-    if has_kernels {
-        Error::unsupported(
-            "this version of lexpeak holds CUDA kernels but has no CUDA engine yet",
-            "choose the device cpu, the default",
-        )
-    } else {
-        Error::unsupported(
+/// Whether the CUDA engine has kernels for it.
+fn gpu_has(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::Auto | Dtype::F16 | Dtype::Bf16)
+}
+
+/// The number, if there is such a GPU.
+fn existing_gpu(number: usize) -> Result<usize> {
+    if !cfg!(lexpeak_cuda) {
+        return Err(Error::unsupported(
             "this lexpeak was built without nvcc and has no CUDA engine",
-            "choose the device cpu; `make toolchain` and another build give it the kernels, but this version has no \
-             engine for them yet either",
-        )
+            "build it where nvcc is (`make toolchain` fetches one), or choose the device cpu",
+        ));
+    }
+    match cuda::device_count()? {
+        0 => Err(Error::unsupported(
+            "no NVIDIA GPU answers here",
+            "install its driver (nvidia-smi shows whether it works), or choose the device cpu",
+        )),
+        count if number < count => Ok(number),
+        count => Err(Error::unsupported(
+            format!("there is no GPU {number}: {count} answer here, numbered from 0"),
+            "choose one of them; CUDA_VISIBLE_DEVICES can hide some",
+        )),
     }
 }
 
@@ -193,26 +250,9 @@ impl fmt::Display for EngineDescription {
             dtype,
             kernels,
             threads,
+            ..
         } = self;
         let s = if *threads == 1 { "" } else { "s" };
         write!(f, "{device} {dtype} ({kernels}, {threads} thread{s})")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn why_there_is_no_cuda_engine_depends_on_the_build() {
-        let with = no_cuda_engine(true).to_string();
-        assert!(
-            with.contains("no CUDA engine yet; choose the device cpu"),
-            "{with}"
-        );
-        assert!(!with.contains("nvcc"), "{with}");
-        let without = no_cuda_engine(false).to_string();
-        assert!(without.contains("built without nvcc"), "{without}");
-        assert!(without.contains("`make toolchain`"), "{without}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cudarc::driver::sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
 use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
 
 use crate::error::{Error, Result};
@@ -10,6 +11,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct Gpu {
     stream: Arc<CudaStream>,
+    processors: u32,
 }
 
 impl Gpu {
@@ -50,13 +52,25 @@ impl Gpu {
         }
         let failed = |error| driver_error(&format!("GPU {number}"), "open it", error);
         let context = CudaContext::new(number).map_err(failed)?;
+        // SAFETY: everything that a GPU's memory is used for is ordered by the one stream of this value; whoever shares
+        // memory between two of them waits in between.
+        unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(failed)?;
-        Ok(Self { stream })
+        let processors = context.attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+        Ok(Self {
+            stream,
+            processors: processors.map_err(failed)? as u32,
+        })
     }
 
     /// The stream that its work goes to.
     pub fn stream(&self) -> &Arc<CudaStream> {
         &self.stream
+    }
+
+    /// Multiprocessors that it has.
+    pub fn processors(&self) -> u32 {
+        self.processors
     }
 
     /// The name of the GPU, as its driver gives it.
@@ -67,6 +81,16 @@ impl Gpu {
     pub fn name(&self) -> Result<String> {
         let failed = |error| driver_error("the GPU", "ask its name", error);
         self.stream.context().name().map_err(failed)
+    }
+
+    /// Makes it the GPU of this thread, as every thread that works with it must.
+    ///
+    /// # Errors
+    ///
+    /// The driver fails.
+    pub fn bind_to_thread(&self) -> Result<()> {
+        let failed = |error| driver_error("the GPU", "bind it to a thread", error);
+        self.stream.context().bind_to_thread().map_err(failed)
     }
 
     /// Waits until all work is done.

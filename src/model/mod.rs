@@ -17,6 +17,8 @@ pub(crate) use files::read_optional_json;
 pub(crate) use head::Prompts;
 pub use head::{Activation, Pooling, SpladeHead};
 pub use spec::{Architecture, ModelSpec};
+#[cfg(lexpeak_cuda)]
+pub(crate) use weights::Layer;
 pub(crate) use weights::{Embeddings, LayerNorm, Linear, ModelWeights};
 
 use crate::error::{Error, Result};

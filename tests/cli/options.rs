@@ -150,9 +150,9 @@ fn an_engine_that_is_not_there_is_no_wrong_usage() {
     let sandbox = Sandbox::new();
     sandbox.write_documents("docs.jsonl", &TEXTS);
     let no_cuda = if cfg!(lexpeak_cuda) {
-        ["no CUDA engine yet", "; choose the device cpu"]
+        ["no NVIDIA GPU answers here", "choose the device cpu"]
     } else {
-        ["built without nvcc", "; choose the device cpu"]
+        ["built without nvcc", "choose the device cpu"]
     };
     for (options, parts) in [
         ("--device cuda", no_cuda),

@@ -112,6 +112,8 @@ impl Sandbox {
         command
             .args(line.split_whitespace())
             .current_dir(self.folder.path())
+            // The CPU engine computes here, whatever the machine has.
+            .env("CUDA_VISIBLE_DEVICES", "-1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -11,13 +11,25 @@ mod support;
 #[cfg(lexpeak_cuda)]
 mod add_ln;
 #[cfg(lexpeak_cuda)]
+mod attention;
+#[cfg(lexpeak_cuda)]
 mod embed_ln;
+#[cfg(lexpeak_cuda)]
+mod engine;
+#[cfg(lexpeak_cuda)]
+mod gemm;
 #[cfg(lexpeak_cuda)]
 mod images;
 #[cfg(lexpeak_cuda)]
 mod precision;
 #[cfg(lexpeak_cuda)]
 mod rig;
+#[cfg(lexpeak_cuda)]
+mod sparsify;
+#[cfg(lexpeak_cuda)]
+mod splade_head;
+#[cfg(lexpeak_cuda)]
+mod topk;
 #[cfg(lexpeak_cuda)]
 mod values;
 

@@ -48,6 +48,15 @@ impl Rig {
         standin.set_seed(0);
     }
 
+    /// Asserts that nothing was wrong with what ran so far.
+    pub fn assert_sound(&self) {
+        self.gpu.synchronize().expect("the work succeeds");
+        if let Some(standin) = self.standin {
+            let faults = standin.faults();
+            assert!(faults.is_empty(), "{faults:#?}");
+        }
+    }
+
     /// The last launch, with its counters; `None` on a real GPU.
     pub fn last_launch(&self) -> Option<Launch> {
         self.gpu.synchronize().expect("the work succeeds");

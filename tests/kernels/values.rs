@@ -8,7 +8,7 @@ use lexpeak::cuda::kernels::Storage;
 use crate::support::random_tensors::SplitMix64;
 
 /// A storage type with its arithmetic.
-pub trait Half: Storage + Copy + PartialEq + std::fmt::Debug {
+pub trait Half: Storage + Copy + Default + PartialEq + std::fmt::Debug {
     fn round(value: f64) -> Self;
     fn value(self) -> f64;
     fn bits(self) -> u16;
@@ -99,3 +99,25 @@ pub fn download<T: DeviceRepr>(gpu: &Gpu, values: &CudaSlice<T>) -> Vec<T> {
 pub fn poisoned<T: Half>(gpu: &Gpu, len: usize) -> CudaSlice<T> {
     upload(gpu, &vec![T::nan(); len])
 }
+
+/// Rows of `width` values, each with zeros behind it up to `stride`.
+pub fn padded<T: Copy + Default>(values: &[T], width: usize, stride: usize) -> Vec<T> {
+    let row = |row: &[T]| [row, &vec![T::default(); stride - width]].concat();
+    values.chunks_exact(width).flat_map(row).collect()
+}
+
+/// The rows without what is behind them, which must be zeros.
+pub fn unpadded<T: Half>(values: &[T], width: usize, stride: usize) -> Vec<T> {
+    let mut rows = Vec::new();
+    for (at, row) in values.chunks_exact(stride).enumerate() {
+        rows.extend_from_slice(&row[..width]);
+        assert!(
+            row[width..].iter().all(|value| value.value() == 0.0),
+            "row {at}: {:?} behind it",
+            &row[width..]
+        );
+    }
+    rows
+}
+/// Elements behind an output that a kernel must leave alone.
+pub const PAST_THE_END: usize = 64;

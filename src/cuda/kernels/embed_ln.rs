@@ -2,10 +2,10 @@
 
 use std::marker::PhantomData;
 
-use cudarc::driver::{CudaSlice, PushKernelArg};
+use cudarc::driver::{CudaView, CudaViewMut, PushKernelArg};
 
-use super::{Function, Storage, a_block_a_row, check_len, row_block};
-use crate::cuda::gpu::driver_error;
+use super::rows::{RowShape, row_launch};
+use super::{Cost, Function, Storage, check_len};
 use crate::cuda::{Gpu, launch_shape};
 use crate::error::{Error, Result};
 
@@ -16,57 +16,56 @@ pub struct EmbedLn<T> {
     storage: PhantomData<T>,
 }
 
-/// The tokens of a batch on the GPU, with the largest id and position known: they index tables.
+/// Ids and positions of a batch's tokens, with the largest ones known: they index tables.
 #[derive(Debug)]
-pub struct DeviceTokens {
-    ids: CudaSlice<u32>,
-    positions: CudaSlice<u32>,
+pub struct DeviceTokens<'a> {
+    ids: CudaView<'a, u32>,
+    positions: CudaView<'a, u32>,
     /// One more than the largest id.
     vocabulary: usize,
     /// One more than the largest position.
     places: usize,
 }
 
-/// Operands of [`EmbedLn`]; T tokens, H hidden size, V words, P positions.
+/// Operands of [`EmbedLn`]; T tokens, V words, P positions, rows of a stride.
 #[derive(Debug)]
 pub struct EmbedLnArgs<'a, T> {
     /// T
-    pub tokens: &'a DeviceTokens,
-    /// V, H
-    pub words: &'a CudaSlice<T>,
-    /// P, H
-    pub places: &'a CudaSlice<T>,
-    /// H
-    pub scale: &'a CudaSlice<f32>,
-    /// H
-    pub shift: &'a CudaSlice<f32>,
-    /// T, H
-    pub out: &'a mut CudaSlice<T>,
-    /// H, a multiple of 8 up to 8,192
-    pub hidden: usize,
+    pub tokens: DeviceTokens<'a>,
+    /// V, stride; zeros beyond the hidden size, as in all rows.
+    pub words: CudaView<'a, T>,
+    /// P, stride
+    pub places: CudaView<'a, T>,
+    /// stride
+    pub scale: CudaView<'a, f32>,
+    /// stride
+    pub shift: CudaView<'a, f32>,
+    /// T, stride
+    pub out: CudaViewMut<'a, T>,
+    /// What a row holds.
+    pub row: RowShape,
     /// Added to the variance.
     pub eps: f32,
 }
 
-impl DeviceTokens {
-    /// Copies token ids and their positions to the GPU.
+impl<'a> DeviceTokens<'a> {
+    /// Tokens whose ids are below `vocabulary` and whose positions are below `places`.
     ///
-    /// # Errors
+    /// # Safety
     ///
-    /// Not as many positions as ids, or a driver that fails.
-    pub fn upload(gpu: &Gpu, ids: &[u32], positions: &[u32]) -> Result<Self> {
-        check_len("embed_ln", "positions", positions.len(), ids.len())?;
-        let bound = |numbers: &[u32]| numbers.iter().max().map_or(0, |&most| most as usize + 1);
-        let copy = |numbers: &[u32]| {
-            let copied = gpu.stream().clone_htod(numbers);
-            copied.map_err(|error| driver_error("token ids", "copy them to the GPU", error))
-        };
-        Ok(Self {
-            ids: copy(ids)?,
-            positions: copy(positions)?,
-            vocabulary: bound(ids),
-            places: bound(positions),
-        })
+    /// That holds for what `ids` and `positions` hold when a kernel runs.
+    pub unsafe fn new(
+        ids: CudaView<'a, u32>,
+        positions: CudaView<'a, u32>,
+        vocabulary: usize,
+        places: usize,
+    ) -> Self {
+        Self {
+            ids,
+            positions,
+            vocabulary,
+            places,
+        }
     }
 }
 
@@ -84,6 +83,15 @@ impl<T: Storage> EmbedLn<T> {
         })
     }
 
+    /// What a launch for T tokens costs.
+    pub fn cost(&self, tokens: usize, row: RowShape) -> Cost {
+        let values = 3 * tokens * row.stride() * size_of::<T>();
+        Cost {
+            bytes: (values + 8 * tokens + 8 * row.stride()) as u64,
+            flops: 0,
+        }
+    }
+
     /// Launches it for all tokens.
     ///
     /// # Errors
@@ -99,48 +107,48 @@ impl<T: Storage> EmbedLn<T> {
                     vocabulary,
                     places: reach,
                 },
-            ..
-        } = args;
-        let EmbedLnArgs {
             words,
             places,
             scale,
             shift,
-            out,
-            hidden,
+            mut out,
+            row,
             eps,
-            ..
         } = args;
         let name = self.kernel.name();
-        let block = row_block(name, hidden, launch_shape::embed_ln::MAX_THREADS as usize)?;
+        let (hidden, stride) = (row.hidden(), row.stride());
         let tokens = ids.len();
-        check_len(name, "out", out.len(), tokens * hidden)?;
-        check_len(name, "scale", scale.len(), hidden)?;
-        check_len(name, "shift", shift.len(), hidden)?;
-        check_rows(name, "words", words.len(), *vocabulary, hidden)?;
-        check_rows(name, "places", places.len(), *reach, hidden)?;
+        check_len(name, "positions", positions.len(), tokens)?;
+        check_len(name, "out", out.len(), tokens * stride)?;
+        check_len(name, "scale", scale.len(), stride)?;
+        check_len(name, "shift", shift.len(), stride)?;
+        check_rows(name, "words", words.len(), vocabulary, stride)?;
+        check_rows(name, "places", places.len(), reach, stride)?;
         if tokens == 0 {
             return Ok(());
         }
-        let width = hidden as i32;
-        // embed_ln(const uint32_t* ids, const uint32_t* positions, const T* words, const T* places,
-        //          const float* scale, const float* shift, T* out, int hidden, float eps)
+        let blocks = launch_shape::embed_ln::BLOCKS_PER_PROCESSOR;
+        let sizes = [tokens, hidden, stride].map(|size| size as i32);
+        // embed_ln(const uint32_t* ids, const uint32_t* positions, const T* words, const T* places, const float* scale,
+        //          const float* shift, T* out, int tokens, int hidden, int stride, float eps)
         let mut launch = self.kernel.stream().launch_builder(self.kernel.function());
         launch
-            .arg(ids)
-            .arg(positions)
-            .arg(words)
-            .arg(places)
-            .arg(scale)
-            .arg(shift)
-            .arg(out)
-            .arg(&width)
-            .arg(&eps);
+            .arg(&ids)
+            .arg(&positions)
+            .arg(&words)
+            .arg(&places)
+            .arg(&scale)
+            .arg(&shift)
+            .arg(&mut out);
+        sizes.iter().for_each(|size| {
+            launch.arg(size);
+        });
+        launch.arg(&eps);
         // SAFETY: the arguments are those of the entry point, in its order. Every id and position is below the rows of
-        // its table, out has a row a token and the grid a block a row; `out` is borrowed mutably and so overlaps nothing.
-        // Allocations begin at multiples of 256 bytes and rows are whole chunks of 16. All operands outlive the kernel:
-        // freeing them is ordered behind it on the stream.
-        let launched = unsafe { launch.launch(a_block_a_row(tokens, block)) };
+        // its table, as DeviceTokens promises; out has a row a token, and a RowShape fits the lanes of a warp. `out` is
+        // borrowed mutably and so overlaps nothing. All operands outlive the kernel: freeing them is ordered behind it on
+        // the stream.
+        let launched = unsafe { launch.launch(row_launch(&self.kernel, tokens, blocks)) };
         launched.map(drop).map_err(|error| {
             self.kernel
                 .refused(&format!("{tokens} tokens of {hidden}"), error)

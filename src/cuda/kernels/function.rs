@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
 use cudarc::driver::{CudaFunction, CudaStream, DeviceRepr, DriverError, ValidAsZeroBits};
 use cudarc::nvrtc::Ptx;
 use half::{bf16, f16};
@@ -11,17 +12,39 @@ use crate::cuda::{Gpu, kernel_images};
 use crate::error::{Error, Result};
 
 /// A type that activations and weights are stored in.
-pub trait Storage: DeviceRepr + ValidAsZeroBits + Unpin + 'static {
+pub trait Storage: DeviceRepr + ValidAsZeroBits + Copy + Send + Sync + Unpin + 'static {
     /// The ending of the entry points for it.
     const NAME: &'static str;
+
+    /// The nearest value of the type, infinite beyond its range.
+    fn from_f32(value: f32) -> Self;
+
+    /// Whether it is neither infinite nor no number.
+    fn is_finite(self) -> bool;
 }
 
 impl Storage for f16 {
     const NAME: &'static str = "f16";
+
+    fn from_f32(value: f32) -> Self {
+        Self::from_f32(value)
+    }
+
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
 }
 
 impl Storage for bf16 {
     const NAME: &'static str = "bf16";
+
+    fn from_f32(value: f32) -> Self {
+        Self::from_f32(value)
+    }
+
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
 }
 
 /// An entry point of a kernel file.
@@ -30,12 +53,22 @@ pub(super) struct Function {
     name: String,
     function: CudaFunction,
     stream: Arc<CudaStream>,
+    processors: u32,
 }
 
 impl Function {
     /// Loads `FILE_TYPE` of `kernels/FILE.cu`.
     pub(super) fn load<T: Storage>(gpu: &Gpu, file: &str) -> Result<Self> {
-        let name = format!("{file}_{}", T::NAME);
+        Self::load_for::<T>(gpu, file, file)
+    }
+
+    /// Loads `ENTRY_TYPE` of `kernels/FILE.cu`.
+    pub(super) fn load_for<T: Storage>(gpu: &Gpu, file: &str, entry: &str) -> Result<Self> {
+        Self::load_entry(gpu, file, &format!("{entry}_{}", T::NAME))
+    }
+
+    /// Loads the entry point `name` of `kernels/FILE.cu`.
+    pub(super) fn load_entry(gpu: &Gpu, file: &str, name: &str) -> Result<Self> {
         let image = kernel_images().iter().find(|image| image.name == file);
         let image =
             image.expect("every kernel file has an image in a build with nvcc. This is a bug");
@@ -45,12 +78,26 @@ impl Function {
             .context()
             .load_module(Ptx::from_binary(image.fatbin.to_vec()));
         let function = module
-            .and_then(|module| module.load_function(&name))
+            .and_then(|module| module.load_function(name))
             .map_err(failed)?;
         Ok(Self {
-            name,
+            name: name.to_owned(),
             function,
             stream: Arc::clone(gpu.stream()),
+            processors: gpu.processors(),
+        })
+    }
+
+    /// Asks the driver once for what the launches will: over 48 KB of shared memory a block must be allowed.
+    pub(super) fn allow_shared_memory(&self, bytes: u32) -> Result<()> {
+        let attribute = CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        let allowed = self.function.set_attribute(attribute, bytes as i32);
+        allowed.map_err(|error| {
+            driver_error(
+                &format!("kernel {}", self.name),
+                &format!("get {bytes} bytes of shared memory a block"),
+                error,
+            )
         })
     }
 
@@ -58,11 +105,16 @@ impl Function {
         &self.name
     }
 
+    /// Multiprocessors of the GPU that it was loaded for.
+    pub(super) fn processors(&self) -> u32 {
+        self.processors
+    }
+
     pub(super) fn function(&self) -> &CudaFunction {
         &self.function
     }
 
-    pub(super) fn stream(&self) -> &CudaStream {
+    pub(super) fn stream(&self) -> &Arc<CudaStream> {
         &self.stream
     }
 
@@ -75,6 +127,9 @@ impl Function {
         )
     }
 }
+
+/// What a kernel gets for an operand that is not there.
+pub(super) const NULL: u64 = 0;
 
 /// An operand must have exactly the length that its shape says.
 pub(super) fn check_len(kernel: &str, operand: &str, len: usize, expected: usize) -> Result<()> {

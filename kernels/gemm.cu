@@ -1,0 +1,166 @@
+// Computes: C[t, n] = epilogue(sum over k of A[t, k] * B[n, k] + bias[n]), for every token t and
+//   output n; the epilogue is nothing, GELU (the erf form), or adding residual[t, n].
+//
+// Data: A [T, K], B [N, K], residual and C [T, N] in f16 or bf16, bias [N] f32; row by row, every
+//   pointer aligned to 16 bytes, K and N multiples of 8. C may be `residual` itself: an element is
+//   read and then written by one thread. It overlaps nothing else.
+//
+// Work split: grid (N / 128, T / 128), rounded up; a block makes 128 x 128 of C with 8 warps as
+//   tile_product.cuh draws them. Blocks of one row of tiles follow each other, so that their rows
+//   of A stay in the L2 cache. The sums cross shared memory once more, so that a warp writes rows:
+//
+//     a row of the tile  | 4 | 4 | 4 | ... | 4 |   128 values, 256 bytes
+//     lane                 0   1   2         31
+//
+// Roof: tensor cores. 2 T N K flops; a block reads (128 + 128) K values for 128 x 128 results, 64
+//   flops a byte. Bytes at least 2 (T K + N K + T N).
+//
+// Numerics: products of 16-bit values summed in f32 over k in order; bias, GELU and residual in
+//   f32, rounded once, to the storage type. A result depends on its row of A and of B alone, bit
+//   for bit.
+#include "tile_product.cuh"
+
+// --- launch shape ---
+constexpr int kBlockM = 128;            // tokens of a tile
+constexpr int kBlockN = 128;            // outputs of a tile
+constexpr int kThreads = 256;           // 8 warps
+constexpr int kBlocksPerProcessor = 2;  // one multiplies while the other writes; 128 registers
+constexpr int kSmemBytes = 65536;       // the ring of stages, and after it the sums in f32
+// --- end of launch shape ---
+
+static_assert(kBlockM == kTileRows && kBlockN == kTileRows && kThreads == kTileThreads,
+              "a block makes one tile");
+
+// Values of a row that a lane writes.
+constexpr int kLaneValues = kBlockN / kWarp;
+
+template <typename Value>
+union Smem {
+  TileSmem<Value> ring;
+  alignas(128) float sums[kBlockM][kBlockN];
+};
+static_assert(sizeof(Smem<half>) == kSmemBytes && sizeof(Smem<bf16>) == kSmemBytes,
+              "the host asks for what a block uses");
+
+enum class Epilogue { kBias, kBiasGelu, kBiasResidual };
+
+__device__ __forceinline__ float gelu(float x) {
+  constexpr float kInverseSqrt2 = 0.70710678f;
+  return 0.5f * x * (1.0f + erff(x * kInverseSqrt2));
+}
+
+// The place of chunk `chunk` of row `row` of the sums. A warp writes 8 bytes a lane, four rows at a
+// time two chunks each: the rows of one half-warp's write lie in different banks.
+__device__ __forceinline__ int sums_chunk(int row, int chunk) { return chunk ^ (row % 4 * 2); }
+
+// Puts the warp's sums where every warp finds whole rows.
+__device__ __forceinline__ void spread_sums(float (&sums)[kBlockM][kBlockN],
+                                            const Accumulators& acc) {
+  const int lane = threadIdx.x % kWarp;
+#pragma unroll
+  for (int i = 0; i < kFragmentsA; ++i) {
+#pragma unroll
+    for (int j = 0; j < kFragmentsB; ++j) {
+      const int column = warp_row_b() + 8 * j + lane % 4 * 2;
+#pragma unroll
+      for (int high = 0; high < 2; ++high) {
+        const int row = warp_row_a() + 16 * i + lane / 4 + 8 * high;
+        float* chunk = &sums[row][sums_chunk(row, column / 4) * 4];
+        *reinterpret_cast<float2*>(chunk + column % 4) =
+            make_float2(acc[i][j][2 * high], acc[i][j][2 * high + 1]);
+      }
+    }
+  }
+}
+
+template <Epilogue kEpilogue, typename Value>
+__device__ __forceinline__ void gemm(const Value* a,         // [T, K]
+                                     const Value* b,         // [N, K]
+                                     const float* bias,      // [N]
+                                     const Value* residual,  // [T, N]
+                                     Value* c,               // [T, N]
+                                     int tokens, int outputs, int depth) {
+  extern __shared__ __align__(128) unsigned char raw_smem[];
+  Smem<Value>& smem = *reinterpret_cast<Smem<Value>*>(raw_smem);
+  const int m = blockIdx.y * kBlockM, n = blockIdx.x * kBlockN;
+
+  // Past the end the last row stands in: what is computed from it is not written.
+  const Value* a_rows[kCopies];
+  const Value* b_rows[kCopies];
+#pragma unroll
+  for (int copy = 0; copy < kCopies; ++copy) {
+    a_rows[copy] = a + size_t(min(m + copied_row(copy), tokens - 1)) * depth;
+    b_rows[copy] = b + size_t(min(n + copied_row(copy), outputs - 1)) * depth;
+  }
+  Accumulators acc;
+  multiply_tiles(acc, smem.ring, a_rows, b_rows, depth);
+  spread_sums(smem.sums, acc);
+  // A warp writes rows that all warps have computed parts of.
+  __syncthreads();
+
+  const int lane = threadIdx.x % kWarp;
+  const int column = n + lane * kLaneValues;
+  if (column >= outputs) return;
+  const float4 shift = *reinterpret_cast<const float4*>(bias + column);
+  for (int row = threadIdx.x / kWarp; row < kBlockM && m + row < tokens; row += kThreads / kWarp) {
+    const float4 sum = *reinterpret_cast<const float4*>(&smem.sums[row][sums_chunk(row, lane) * 4]);
+    float values[kLaneValues] = {sum.x + shift.x, sum.y + shift.y, sum.z + shift.z,
+                                 sum.w + shift.w};
+    const size_t at = size_t(m + row) * outputs + column;
+    if (kEpilogue == Epilogue::kBiasGelu) {
+#pragma unroll
+      for (float& value : values) value = gelu(value);
+    }
+    if (kEpilogue == Epilogue::kBiasResidual) {
+      float other[kLaneValues];
+      load_values(residual + at, other);
+#pragma unroll
+      for (int i = 0; i < kLaneValues; ++i) values[i] += other[i];
+    }
+    store_values(values, c + at);
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    gemm_bias_f16(const half* __restrict__ a, const half* __restrict__ b,
+                  const float* __restrict__ bias, half* c, int tokens, int outputs, int depth) {
+  gemm<Epilogue::kBias>(a, b, bias, static_cast<const half*>(nullptr), c, tokens, outputs, depth);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    gemm_bias_gelu_f16(const half* __restrict__ a, const half* __restrict__ b,
+                       const float* __restrict__ bias, half* c, int tokens, int outputs,
+                       int depth) {
+  gemm<Epilogue::kBiasGelu>(a, b, bias, static_cast<const half*>(nullptr), c, tokens, outputs,
+                            depth);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    gemm_bias_residual_f16(const half* __restrict__ a, const half* __restrict__ b,
+                           const float* __restrict__ bias, const half* residual, half* c,
+                           int tokens, int outputs, int depth) {
+  gemm<Epilogue::kBiasResidual>(a, b, bias, static_cast<const half*>(residual), c, tokens, outputs,
+                                depth);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    gemm_bias_bf16(const bf16* __restrict__ a, const bf16* __restrict__ b,
+                   const float* __restrict__ bias, bf16* c, int tokens, int outputs, int depth) {
+  gemm<Epilogue::kBias>(a, b, bias, static_cast<const bf16*>(nullptr), c, tokens, outputs, depth);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    gemm_bias_gelu_bf16(const bf16* __restrict__ a, const bf16* __restrict__ b,
+                        const float* __restrict__ bias, bf16* c, int tokens, int outputs,
+                        int depth) {
+  gemm<Epilogue::kBiasGelu>(a, b, bias, static_cast<const bf16*>(nullptr), c, tokens, outputs,
+                            depth);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    gemm_bias_residual_bf16(const bf16* __restrict__ a, const bf16* __restrict__ b,
+                            const float* __restrict__ bias, const bf16* residual, bf16* c,
+                            int tokens, int outputs, int depth) {
+  gemm<Epilogue::kBiasResidual>(a, b, bias, static_cast<const bf16*>(residual), c, tokens, outputs,
+                                depth);
+}

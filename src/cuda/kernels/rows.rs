@@ -1,0 +1,53 @@
+//! What the kernels that take a row a warp have in common.
+
+use cudarc::driver::LaunchConfig;
+
+use super::Function;
+use crate::cuda::launch_shape::add_ln as shape;
+use crate::error::{Error, Result};
+
+/// A row of hidden states: H values that count, and zeros up to a multiple of 8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowShape {
+    hidden: usize,
+}
+
+impl RowShape {
+    /// The shape of rows of `hidden` values.
+    ///
+    /// # Errors
+    ///
+    /// More values than a warp holds, or none.
+    pub fn new(hidden: usize) -> Result<Self> {
+        let most = shape::MAX_HIDDEN as usize;
+        if !(1..=most).contains(&hidden) {
+            return Err(Error::unsupported(
+                format!(
+                    "a hidden size of {hidden} is not among 1 to {most}, which the CUDA kernels take"
+                ),
+                "encode with this model on the CPU (--device cpu)",
+            ));
+        }
+        Ok(Self { hidden })
+    }
+
+    /// H: values that count.
+    pub fn hidden(self) -> usize {
+        self.hidden
+    }
+
+    /// Values from one row to the next.
+    pub fn stride(self) -> usize {
+        self.hidden.next_multiple_of(8)
+    }
+}
+
+/// The shape of a launch for `tokens` rows, with at most `blocks` blocks a processor: each reads scale and shift once.
+pub(super) fn row_launch(kernel: &Function, tokens: usize, blocks: u32) -> LaunchConfig {
+    let needed = tokens.div_ceil(shape::ROWS as usize) as u32;
+    LaunchConfig {
+        grid_dim: (needed.min(blocks * kernel.processors()), 1, 1),
+        block_dim: (shape::THREADS, 1, 1),
+        shared_mem_bytes: 0,
+    }
+}
