@@ -170,6 +170,7 @@ impl Error {
     }
 
     /// A GPU or its driver that failed at `place`: the device, or the kernel with its shapes.
+    #[cfg(lexpeak_cuda)]
     pub(crate) fn device(
         place: impl Into<String>,
         problem: impl Into<String>,
