@@ -32,11 +32,15 @@ __device__ __forceinline__ void cp_async_wait_group() {
 
 // Four 8x8 matrices of 16-bit values: lane 8 j + i names row i of matrix j; lane l gets values
 // 2 (l % 4) and 2 (l % 4) + 1 of row l / 4 of each. [ldmatrix]
-__device__ __forceinline__ void ldmatrix_x4(uint32_t (&d)[4], const void* row_smem) {
+__device__ __forceinline__ void ldmatrix_x4(uint32_t (&d)[4], uint32_t row_smem) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
-               : "r"(shared_address(row_smem))
+               : "r"(row_smem)
                : "memory");
+}
+
+__device__ __forceinline__ void ldmatrix_x4(uint32_t (&d)[4], const void* row_smem) {
+  ldmatrix_x4(d, shared_address(row_smem));
 }
 
 // The same with each matrix transposed. [ldmatrix]

@@ -81,22 +81,25 @@ __device__ __forceinline__ void multiply_step(const Value (&a_smem)[kTileRows][k
                                               const Value (&b_smem)[kTileRows][kTileDepth],
                                               Accumulators& acc) {
   const int lane = threadIdx.x % kWarp;
+  // A row's swizzle repeats every 8 rows, so fragments lie at a fixed distance from the first: an
+  // address is one addition, not a calculation each.
+  const int a_row = lane % 16, b_row = lane / 16 * 8 + lane % 8;
 #pragma unroll
   for (int k = 0; k < kTileDepth / 16; ++k) {
+    // Of A, matrices are rows 0-7, rows 8-15, then the same 8 values further along k. Of B, two
+    // fragments: each its first 8 values of k, then the next.
+    const int a_chunk = swizzled<kDepthChunks>(a_row, 2 * k + lane / 16);
+    const int b_chunk = swizzled<kDepthChunks>(b_row, 2 * k + lane / 8 % 2);
+    const uint32_t a_first = shared_address(&a_smem[warp_row_a() + a_row][a_chunk * kChunkValues]);
+    const uint32_t b_first = shared_address(&b_smem[warp_row_b() + b_row][b_chunk * kChunkValues]);
     uint32_t a_regs[kFragmentsA][4], b_regs[kFragmentsB / 2][4];
 #pragma unroll
     for (int i = 0; i < kFragmentsA; ++i) {
-      // Matrices: rows 0-7, rows 8-15, then the same 8 values further along k.
-      const int row = warp_row_a() + 16 * i + lane % 16;
-      const int chunk = swizzled<kDepthChunks>(row, 2 * k + lane / 16);
-      ldmatrix_x4(a_regs[i], &a_smem[row][chunk * kChunkValues]);
+      ldmatrix_x4(a_regs[i], a_first + i * int(sizeof a_smem[0]) * 16);
     }
 #pragma unroll
     for (int j = 0; j < kFragmentsB / 2; ++j) {
-      // Two fragments: each its first 8 values of k, then the next.
-      const int row = warp_row_b() + 16 * j + lane / 16 * 8 + lane % 8;
-      const int chunk = swizzled<kDepthChunks>(row, 2 * k + lane / 8 % 2);
-      ldmatrix_x4(b_regs[j], &b_smem[row][chunk * kChunkValues]);
+      ldmatrix_x4(b_regs[j], b_first + j * int(sizeof b_smem[0]) * 16);
     }
 #pragma unroll
     for (int i = 0; i < kFragmentsA; ++i) {
