@@ -12,6 +12,7 @@ use std::fmt::Debug;
 #[must_use]
 pub struct Agreement {
     tolerance: f64,
+    relative: f64,
     rows: usize,
     largest: f64,
     failures: Vec<String>,
@@ -23,10 +24,18 @@ impl Agreement {
     pub fn within(tolerance: f64) -> Self {
         Self {
             tolerance,
+            relative: 0.0,
             rows: 0,
             largest: 0.0,
             failures: Vec::new(),
         }
+    }
+
+    /// A weight may be off by this share of itself, too, where that is more.
+    #[allow(dead_code, reason = "not every test needs it")]
+    pub fn or_share(mut self, relative: f64) -> Self {
+        self.relative = relative;
+        self
     }
 
     /// Compares one row.
@@ -47,7 +56,7 @@ impl Agreement {
                 worst = (id, error);
             }
             // Not `error > tolerance`: what is no number is off, too.
-            if !(error <= self.tolerance) {
+            if !(error <= self.tolerance.max(self.relative * expected.abs())) {
                 off.push(format!("id {id}: found {found:e}, expected {expected:e}"));
             }
         }
