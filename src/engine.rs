@@ -59,6 +59,20 @@ impl Encoded {
             positions: Vec::new(),
         }
     }
+
+    /// Turns positions among the pooled rows of a document into positions among its tokens.
+    pub(crate) fn place_in_documents(&mut self, batch: &PackedBatch) {
+        if self.positions.is_empty() {
+            return;
+        }
+        for document in 0..batch.len() {
+            let entries = self.rows.row_starts()[document]..self.rows.row_starts()[document + 1];
+            for position in &mut self.positions[entries] {
+                let row = batch.pooled()[(batch.cu_pooled()[document] + *position) as usize];
+                *position = row - batch.cu_seqlens()[document];
+            }
+        }
+    }
 }
 
 /// Memory of an engine, in bytes.
@@ -169,9 +183,7 @@ impl EngineDescription {
         let cores = || thread::available_parallelism().map_or(1, NonZero::get);
         let threads = threads.unwrap_or_else(cores);
         match device {
-            Device::Cuda(number) => {
-                Self::on_gpu(existing_gpu(number.unwrap_or(0))?, dtype, threads)
-            }
+            Device::Cuda(number) => Self::on_gpu(number.unwrap_or(0), dtype, threads),
             // A GPU if there is one, unless the precision is one that only the CPU has.
             Device::Auto if gpu_has(dtype) && cuda::device_count()? > 0 => {
                 Self::on_gpu(0, dtype, threads)
@@ -197,6 +209,7 @@ impl EngineDescription {
     }
 
     fn on_gpu(gpu: usize, dtype: Dtype, threads: usize) -> Result<Self> {
+        let kernels = cuda::device_name(gpu)?;
         if !gpu_has(dtype) {
             return Err(Error::unsupported(
                 format!("the CUDA engine has no {dtype} kernels"),
@@ -210,7 +223,7 @@ impl EngineDescription {
             } else {
                 dtype
             },
-            kernels: cuda::device_name(gpu)?,
+            kernels,
             threads,
             gpu: Some(gpu),
         })
@@ -220,27 +233,6 @@ impl EngineDescription {
 /// Whether the CUDA engine has kernels for it.
 fn gpu_has(dtype: Dtype) -> bool {
     matches!(dtype, Dtype::Auto | Dtype::F16 | Dtype::Bf16)
-}
-
-/// The number, if there is such a GPU.
-fn existing_gpu(number: usize) -> Result<usize> {
-    if !cfg!(lexpeak_cuda) {
-        return Err(Error::unsupported(
-            "this lexpeak was built without nvcc and has no CUDA engine",
-            "build it where nvcc is (`make toolchain` fetches one), or choose the device cpu",
-        ));
-    }
-    match cuda::device_count()? {
-        0 => Err(Error::unsupported(
-            "no NVIDIA GPU answers here",
-            "install its driver (nvidia-smi shows whether it works), or choose the device cpu",
-        )),
-        count if number < count => Ok(number),
-        count => Err(Error::unsupported(
-            format!("there is no GPU {number}: {count} answer here, numbered from 0"),
-            "choose one of them; CUDA_VISIBLE_DEVICES can hide some",
-        )),
-    }
 }
 
 impl fmt::Display for EngineDescription {

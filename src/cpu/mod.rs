@@ -88,7 +88,7 @@ impl Engine for CpuEngine {
             bias: &head.bias,
         };
         let mut encoded = splade_head(projection, self.spec.head, batch.cu_pooled(), want)?;
-        place_in_document(&mut encoded, batch);
+        encoded.place_in_documents(batch);
         Ok(encoded)
     }
 
@@ -111,19 +111,5 @@ fn fold_token_type(weights: &mut ModelWeights<Floats>, hidden_size: usize) {
             }
         }
         weights.embeddings.positions = positions.into();
-    }
-}
-
-/// Turns positions among the pooled rows into positions among a document's tokens.
-fn place_in_document(encoded: &mut Encoded, batch: &PackedBatch) {
-    if encoded.positions.is_empty() {
-        return;
-    }
-    for document in 0..batch.len() {
-        let entries = encoded.rows.row_starts()[document]..encoded.rows.row_starts()[document + 1];
-        for position in &mut encoded.positions[entries] {
-            let row = batch.pooled()[(batch.cu_pooled()[document] + *position) as usize];
-            *position = row - batch.cu_seqlens()[document];
-        }
     }
 }

@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use cudarc::driver::CudaSlice;
+use half::{bf16, f16};
 
 use super::Gpu;
 use super::batch::{DeviceBatch, batch_words, upload_columns};
@@ -16,15 +17,39 @@ use super::kernels::{
     TopKArgs,
 };
 use super::weights::{Sizes, Weights};
-use crate::engine::{Encoded, Engine, Memory, Want};
+use crate::engine::{Dtype, Encoded, Engine, Memory, Want};
 use crate::error::{Error, Result};
 use crate::model::{Model, ModelSpec};
 use crate::pack::PackedBatch;
 use crate::sparse::SparseRows;
 
+/// How many GPUs the driver shows.
+pub(crate) fn device_count() -> Result<usize> {
+    Gpu::count()
+}
+
+/// The name of the GPU of that number.
+pub(crate) fn device_name(number: usize) -> Result<String> {
+    Gpu::name(number)
+}
+
+/// An engine for `model` on the GPU of that number, for batches of `tokens` tokens.
+pub(crate) fn engine(
+    number: usize,
+    dtype: Dtype,
+    model: &Model,
+    tokens: usize,
+) -> Result<Box<dyn Engine>> {
+    let gpu = Gpu::new(number)?;
+    match dtype {
+        Dtype::Bf16 => Ok(Box::new(CudaEngine::<bf16>::new(gpu, model, tokens)?)),
+        _ => Ok(Box::new(CudaEngine::<f16>::new(gpu, model, tokens)?)),
+    }
+}
+
 /// A model on one GPU, with the memory that batches of its size need.
 #[derive(Debug)]
-pub(crate) struct CudaEngine<T> {
+struct CudaEngine<T> {
     gpu: Gpu,
     spec: ModelSpec,
     sizes: Sizes,
@@ -52,7 +77,7 @@ struct Segments {
 
 impl<T: Storage> CudaEngine<T> {
     /// Puts `model` on a GPU, ready for batches of `tokens` tokens.
-    pub(crate) fn new(gpu: Gpu, model: &Model, tokens: usize) -> Result<Self> {
+    fn new(gpu: Gpu, model: &Model, tokens: usize) -> Result<Self> {
         let spec = model.spec.clone();
         let kernels = Kernels::load(&gpu, &spec)?;
         let sizes = Sizes::new(&spec, kernels.head())?;
@@ -212,18 +237,12 @@ impl<T: Storage> CudaEngine<T> {
             let start = segments.starts[row] as usize;
             let entries = start..start + segments.counts[row] as usize;
             let ids = segments.ids[entries.clone()].iter().copied();
-            encoded
-                .rows
-                .push(ids.zip(segments.values[entries.clone()].iter().copied()));
+            let values = segments.values[entries.clone()].iter().copied();
+            encoded.rows.push(ids.zip(values));
             if want.positions {
-                // From places among the pooled rows to places among the document's tokens.
-                let place = |&position: &u32| {
-                    batch.pooled()[(cu_pooled[document] + position) as usize]
-                        - batch.cu_seqlens()[document]
-                };
                 encoded
                     .positions
-                    .extend(segments.positions[entries].iter().map(place));
+                    .extend_from_slice(&segments.positions[entries]);
             }
             row += 1;
         }
@@ -257,6 +276,7 @@ impl<T: Storage> Engine for CudaEngine<T> {
             let documents = first..batch.len().min(first + self.rows.documents);
             self.append_rows(&mut encoded, batch, documents, want)?;
         }
+        encoded.place_in_documents(batch);
         Ok(encoded)
     }
 

@@ -12,7 +12,7 @@ use super::kernels::{
 use super::weights::{Linear, Norm, Sizes, Weights};
 use crate::error::Result;
 use crate::model::ModelSpec;
-use cudarc::driver::{CudaView, CudaViewMut};
+use cudarc::driver::CudaViewMut;
 
 /// The kernels of the encoder.
 #[derive(Debug)]
@@ -41,15 +41,15 @@ impl<T: Storage> Kernels<T> {
     }
 }
 
-/// The last layer's hidden states behind the head's transform, for every token of the batch: `[T, stride]`.
-pub(super) fn forward<'a, T: Storage>(
+/// Leaves the last layer's hidden states behind the head's transform in `activations.attended`, `[T, stride]`.
+pub(super) fn forward<T: Storage>(
     kernels: &Kernels<T>,
     weights: &Weights<T>,
     sizes: &Sizes,
-    activations: &'a mut Activations<T>,
+    activations: &mut Activations<T>,
     batch: &DeviceBatch<'_>,
     eps: f32,
-) -> Result<CudaView<'a, T>> {
+) -> Result<()> {
     let (row, stride, tokens) = (sizes.row, sizes.row.stride(), batch.tokens());
     let mut hidden = activations.hidden.slice_mut(..tokens * stride);
     let mut attended = activations.attended.slice_mut(..tokens * stride);
@@ -104,8 +104,7 @@ pub(super) fn forward<'a, T: Storage>(
         &weights.transform,
         &mut attended,
     )?; // [T, H]
-    add_ln(&mut attended, None, &weights.transform_norm)?;
-    Ok(activations.attended.slice(..tokens * stride))
+    add_ln(&mut attended, None, &weights.transform_norm)
 }
 
 fn linear<T: Storage>(

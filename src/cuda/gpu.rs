@@ -1,10 +1,14 @@
 //! One GPU: its context, and the stream that work goes to.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use cudarc::driver::result::device;
 use cudarc::driver::sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
-use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
+use cudarc::driver::{CudaContext, CudaModule, CudaStream, DriverError, sys};
+use cudarc::nvrtc::Ptx;
 
+use super::kernel_images;
 use crate::error::{Error, Result};
 
 /// A GPU ready for work.
@@ -12,6 +16,8 @@ use crate::error::{Error, Result};
 pub struct Gpu {
     stream: Arc<CudaStream>,
     processors: u32,
+    /// Kernel files that were loaded, by their names.
+    modules: Arc<Mutex<HashMap<&'static str, Arc<CudaModule>>>>,
 }
 
 impl Gpu {
@@ -32,24 +38,39 @@ impl Gpu {
         }
     }
 
+    /// The name of the GPU of that number, as its driver gives it: nothing is begun on it for that.
+    ///
+    /// # Errors
+    ///
+    /// There is no such GPU, or its driver fails.
+    pub fn name(number: usize) -> Result<String> {
+        Self::check(number)?;
+        let name = device::get(number as i32).and_then(device::get_name);
+        name.map_err(|error| driver_error(&format!("GPU {number}"), "ask its name", error))
+    }
+
+    /// Fails where there is no GPU of that number.
+    fn check(number: usize) -> Result<()> {
+        match Self::count()? {
+            0 => Err(Error::unsupported(
+                "no NVIDIA GPU answers here",
+                "install its driver (nvidia-smi shows whether it works), or choose the device cpu",
+            )),
+            count if number < count => Ok(()),
+            count => Err(Error::unsupported(
+                format!("there is no GPU {number}: {count} answer here, numbered from 0"),
+                "choose one of them; CUDA_VISIBLE_DEVICES can hide some",
+            )),
+        }
+    }
+
     /// The GPU of that number, with a stream of its own.
     ///
     /// # Errors
     ///
     /// There is no such GPU, or its driver fails.
     pub fn new(number: usize) -> Result<Self> {
-        let count = Self::count()?;
-        if number >= count {
-            let seen = if count == 1 {
-                "is 1 GPU"
-            } else {
-                &format!("are {count} GPUs")
-            };
-            return Err(Error::unsupported(
-                format!("there is no GPU {number}: there {seen} here"),
-                "GPUs are numbered from 0; CUDA_VISIBLE_DEVICES can hide some",
-            ));
-        }
+        Self::check(number)?;
         let failed = |error| driver_error(&format!("GPU {number}"), "open it", error);
         let context = CudaContext::new(number).map_err(failed)?;
         // SAFETY: everything that a GPU's memory is used for is ordered by the one stream of this value; whoever shares
@@ -60,6 +81,7 @@ impl Gpu {
         Ok(Self {
             stream,
             processors: processors.map_err(failed)? as u32,
+            modules: Arc::default(),
         })
     }
 
@@ -73,14 +95,19 @@ impl Gpu {
         self.processors
     }
 
-    /// The name of the GPU, as its driver gives it.
-    ///
-    /// # Errors
-    ///
-    /// The driver fails.
-    pub fn name(&self) -> Result<String> {
-        let failed = |error| driver_error("the GPU", "ask its name", error);
-        self.stream.context().name().map_err(failed)
+    /// The kernels of `kernels/FILE.cu`, loaded when they are asked for the first time.
+    pub(super) fn module(&self, file: &str) -> Result<Arc<CudaModule>, DriverError> {
+        let image = kernel_images().iter().find(|image| image.name == file);
+        let image =
+            image.expect("every kernel file has an image in a build with nvcc. This is a bug");
+        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(module) = modules.get(image.name) {
+            return Ok(Arc::clone(module));
+        }
+        let fatbin = Ptx::from_binary(image.fatbin.to_vec());
+        let module = self.stream.context().load_module(fatbin)?;
+        modules.insert(image.name, Arc::clone(&module));
+        Ok(module)
     }
 
     /// Makes it the GPU of this thread, as every thread that works with it must.

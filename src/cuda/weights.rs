@@ -94,7 +94,7 @@ impl<T: Storage> Weights<T> {
         let mut loader = Loader {
             gpu,
             sizes,
-            head_size: model.spec.head_size(),
+            spec: &model.spec,
             bytes: 0,
         };
         let model::ModelWeights {
@@ -121,11 +121,11 @@ impl<T: Storage> Weights<T> {
         let weights = Self {
             decoder: decoder.transpose()?,
             words: loader.matrix(&[words], [sizes.vocabulary, stride])?,
-            places: loader.places(embeddings, &model.spec)?,
+            places: loader.places(embeddings)?,
             embedding_norm: loader.norm(&embeddings.norm)?,
             layers: layers
                 .iter()
-                .map(|layer| loader.layer(layer, &model.spec))
+                .map(|layer| loader.layer(layer))
                 .collect::<Result<_>>()?,
             transform: loader.linear(
                 &[&head.transform],
@@ -136,14 +136,11 @@ impl<T: Storage> Weights<T> {
             )?,
             transform_norm: loader.norm(&head.norm)?,
             decoder_bias: loader.vector(&[(&head.bias, vocabulary.collect())], width)?,
-            bytes: 0,
+            bytes: loader.bytes,
         };
         // The engines of other streams read them, too.
         gpu.synchronize()?;
-        Ok(Self {
-            bytes: loader.bytes,
-            ..weights
-        })
+        Ok(weights)
     }
 }
 
@@ -157,16 +154,13 @@ struct Block<'a> {
 struct Loader<'a> {
     gpu: &'a Gpu,
     sizes: &'a Sizes,
-    head_size: usize,
+    spec: &'a ModelSpec,
     bytes: usize,
 }
 
 impl Loader<'_> {
-    fn layer<T: Storage>(
-        &mut self,
-        layer: &model::Layer<StoredTensor>,
-        spec: &ModelSpec,
-    ) -> Result<Layer<T>> {
+    fn layer<T: Storage>(&mut self, layer: &model::Layer<StoredTensor>) -> Result<Layer<T>> {
+        let spec = self.spec;
         let stride = self.sizes.row.stride();
         let (attention, ffn) = (self.sizes.attention(), self.sizes.ffn);
         let hidden = || (0..spec.hidden_size).collect::<Vec<_>>();
@@ -198,7 +192,7 @@ impl Loader<'_> {
 
     /// Where the values of all heads go, from `first` on.
     fn by_head(&self, first: usize) -> Vec<usize> {
-        let (head_size, padded) = (self.head_size, self.sizes.head);
+        let (head_size, padded) = (self.spec.head_size(), self.sizes.head);
         (0..self.sizes.heads * head_size)
             .map(|at| first + at / head_size * padded + at % head_size)
             .collect()
@@ -245,13 +239,12 @@ impl Loader<'_> {
     fn places<T: Storage>(
         &mut self,
         embeddings: &model::Embeddings<StoredTensor>,
-        spec: &ModelSpec,
     ) -> Result<CudaSlice<T>> {
-        let (hidden, stride) = (spec.hidden_size, self.sizes.row.stride());
+        let (hidden, stride) = (self.spec.hidden_size, self.sizes.row.stride());
         let positions = embeddings.positions.to_f32()?;
         let types = embeddings.token_types.as_ref().map(StoredTensor::to_f32);
         let types = types.transpose()?;
-        let mut padded = vec![T::from_f32(0.0); spec.max_positions * stride];
+        let mut padded = vec![T::from_f32(0.0); self.spec.max_positions * stride];
         for (row, values) in padded
             .chunks_exact_mut(stride)
             .zip(positions.chunks_exact(hidden))

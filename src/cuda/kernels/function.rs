@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
 use cudarc::driver::{CudaFunction, CudaStream, DeviceRepr, DriverError, ValidAsZeroBits};
-use cudarc::nvrtc::Ptx;
 use half::{bf16, f16};
 
+use crate::cuda::Gpu;
 use crate::cuda::gpu::driver_error;
-use crate::cuda::{Gpu, kernel_images};
 use crate::error::{Error, Result};
 
 /// A type that activations and weights are stored in.
@@ -69,17 +68,10 @@ impl Function {
 
     /// Loads the entry point `name` of `kernels/FILE.cu`.
     pub(super) fn load_entry(gpu: &Gpu, file: &str, name: &str) -> Result<Self> {
-        let image = kernel_images().iter().find(|image| image.name == file);
-        let image =
-            image.expect("every kernel file has an image in a build with nvcc. This is a bug");
-        let failed = |error| driver_error(&format!("kernel {name}"), "load it", error);
-        let module = gpu
-            .stream()
-            .context()
-            .load_module(Ptx::from_binary(image.fatbin.to_vec()));
-        let function = module
+        let function = gpu
+            .module(file)
             .and_then(|module| module.load_function(name))
-            .map_err(failed)?;
+            .map_err(|error| driver_error(&format!("kernel {name}"), "load it", error))?;
         Ok(Self {
             name: name.to_owned(),
             function,
