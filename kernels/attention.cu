@@ -35,12 +35,12 @@ constexpr int kStages = 2;     // the next keys and values come while these are 
 constexpr int kSmemBytes32 = 20480;   // Q and two stages of K and V, 64 rows each, D = 32
 constexpr int kSmemBytes64 = 40960;   // D = 64: four blocks fill the 164 KB of an A100
 constexpr int kSmemBytes128 = 81920;  // D = 128: two blocks
-constexpr int kBlocks32 = 5;   // on a processor: 96 registers a thread
-constexpr int kBlocks64 = 4;   // 128 registers
-constexpr int kBlocks128 = 2;  // 255 registers, of which the sums take 64
+constexpr int kBlocks32 = 5;          // on a processor: 96 registers a thread
+constexpr int kBlocks64 = 4;          // 128 registers
+constexpr int kBlocks128 = 2;         // 255 registers, of which the sums take 64
 // --- end of launch shape ---
 
-constexpr int kStep = 16;          // rows or depth of one mma
+constexpr int kStep = 16;  // rows or depth of one mma
 constexpr int kSteps = kTileRows / kStep;
 static_assert(kThreads / kWarp == kSteps, "a warp has the rows of one mma");
 
@@ -102,22 +102,19 @@ __device__ __forceinline__ void land() {
   __syncthreads();
 }
 
-// The largest, or the sum, over the four lanes that share a row.
+// Over the four lanes that share a row.
 __device__ __forceinline__ float row_max(float value) {
-  value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, 1));
-  return fmaxf(value, __shfl_xor_sync(kAllLanes, value, 2));
+  return quad_reduce(value, [](float a, float b) { return fmaxf(a, b); });
 }
 
 __device__ __forceinline__ float row_sum(float value) {
-  value += __shfl_xor_sync(kAllLanes, value, 1);
-  return value + __shfl_xor_sync(kAllLanes, value, 2);
+  return quad_reduce(value, [](float a, float b) { return a + b; });
 }
 
 // One tile of keys and values. In the last one only the first `keys` exist: the others get no
 // weight, and steps of 16 without any are left out, 3 of 8 in a document of 65 to 80 tokens.
 template <bool kLast, typename Value, int kHead>
-__device__ __forceinline__ void attend(Context<kHead>& context,
-                                       Value (&q_smem)[kTileRows][kHead],
+__device__ __forceinline__ void attend(Context<kHead>& context, Value (&q_smem)[kTileRows][kHead],
                                        Value (&k_smem)[kTileRows][kHead],
                                        Value (&v_smem)[kTileRows][kHead], int keys,
                                        float scale_log2e) {
@@ -134,8 +131,8 @@ __device__ __forceinline__ void attend(Context<kHead>& context,
       if (kLast && n * kStep >= keys) continue;
       // Matrices: keys 0-7, each their first 8 values and the next 8; then keys 8-15.
       uint32_t k_regs[4];
-      ldmatrix_x4(k_regs, chunk_at(k_smem, n * kStep + lane / 16 * 8 + lane % 8,
-                                   2 * k + lane / 8 % 2));
+      ldmatrix_x4(k_regs,
+                  chunk_at(k_smem, n * kStep + lane / 16 * 8 + lane % 8, 2 * k + lane / 8 % 2));
       mma_m16n8k16<Value>(p[2 * n], q_regs, k_regs[0], k_regs[1]);
       mma_m16n8k16<Value>(p[2 * n + 1], q_regs, k_regs[2], k_regs[3]);
     }
@@ -177,10 +174,10 @@ __device__ __forceinline__ void attend(Context<kHead>& context,
   for (int k = 0; k < kSteps; ++k) {
     if (kLast && k * kStep >= keys) continue;
     // Two fragments of scores side by side are one of the left operand.
-    const uint32_t p_regs[4] = {
-        narrowed<Value>(p[2 * k][0], p[2 * k][1]), narrowed<Value>(p[2 * k][2], p[2 * k][3]),
-        narrowed<Value>(p[2 * k + 1][0], p[2 * k + 1][1]),
-        narrowed<Value>(p[2 * k + 1][2], p[2 * k + 1][3])};
+    const uint32_t p_regs[4] = {narrowed<Value>(p[2 * k][0], p[2 * k][1]),
+                                narrowed<Value>(p[2 * k][2], p[2 * k][3]),
+                                narrowed<Value>(p[2 * k + 1][0], p[2 * k + 1][1]),
+                                narrowed<Value>(p[2 * k + 1][2], p[2 * k + 1][3])};
 #pragma unroll
     for (int n = 0; n < kHead / kStep; ++n) {
       // Matrices: keys 0-7 and 8-15 of 8 columns, then of the next 8.

@@ -139,8 +139,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     gemm_bias_residual_f16(const half* __restrict__ a, const half* __restrict__ b,
                            const float* __restrict__ bias, const half* residual, half* c,
                            int tokens, int outputs, int depth) {
-  gemm<Epilogue::kBiasResidual>(a, b, bias, static_cast<const half*>(residual), c, tokens, outputs,
-                                depth);
+  gemm<Epilogue::kBiasResidual>(a, b, bias, residual, c, tokens, outputs, depth);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
@@ -161,6 +160,5 @@ extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     gemm_bias_residual_bf16(const bf16* __restrict__ a, const bf16* __restrict__ b,
                             const float* __restrict__ bias, const bf16* residual, bf16* c,
                             int tokens, int outputs, int depth) {
-  gemm<Epilogue::kBiasResidual>(a, b, bias, static_cast<const bf16*>(residual), c, tokens, outputs,
-                                depth);
+  gemm<Epilogue::kBiasResidual>(a, b, bias, residual, c, tokens, outputs, depth);
 }

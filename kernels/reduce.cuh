@@ -1,4 +1,5 @@
-// Sums over a warp, in an order that is always the same: the same values give the same bits.
+// Reductions over a warp or a quad, in an order that is always the same: the same values give the
+// same bits.
 #pragma once
 
 constexpr int kWarp = 32;
@@ -11,4 +12,12 @@ __device__ __forceinline__ float warp_sum(float value) {
     value += __shfl_xor_sync(kAllLanes, value, distance);
   }
   return value;
+}
+
+// Every lane gets `combine` over the four lanes of its quad, which have one row of what an mma
+// gives. All 32 lanes call it.
+template <typename Combine>
+__device__ __forceinline__ float quad_reduce(float value, Combine combine) {
+  value = combine(value, __shfl_xor_sync(kAllLanes, value, 1));
+  return combine(value, __shfl_xor_sync(kAllLanes, value, 2));
 }

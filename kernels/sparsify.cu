@@ -6,10 +6,10 @@
 //
 // Data: pooled [S, stride] f32, positions [S, stride] u32 or null, bias [stride] f32; stride is V
 //   rounded up to a multiple of 8, and what stands in the padding is read and ignored. pooled and
-//   bias are aligned to 16 bytes. ids, values, positions out [capacity]: one segment a row, segments
-//   in any order; starts, counts, damaged [S] and total [1] u32. total is 0 before the launch. A row
-//   whose segment would end past the capacity is not written, but counted: total says what to make
-//   room for. threshold >= 0.
+//   bias are aligned to 16 bytes. ids, values, positions out [capacity]: one segment a row,
+//   segments in any order; starts, counts, damaged [S] and total [1] u32. total is 0 before the
+//   launch. A row whose segment would end past the capacity is not written, but counted: total says
+//   what to make room for. threshold >= 0.
 //
 // Work split: grid S, a block a row. The row is cut into one part a warp, a part into groups of 128
 //   terms. First the warp reads its part, 4 terms a lane, and marks the kept ones as bits:
@@ -25,13 +25,15 @@
 //   and L2 caches: as many requests again. log1p is for kept terms, or candidates if there is a
 //   threshold: for all terms it would bind.
 //
-// Numerics: f32; log1pf is off by 1 ulp at most, so a weight by 1e-6 of itself. A weight that is not
+// Numerics: f32; log1pf is off by 1 ulp at most, so a weight by 1e-6 of itself. A weight that is
+// not
 //   finite, or negative, sets damaged[s] and is not kept; a largest dot product of -inf is a weight
 //   of 0, as in a document without positions. Rows are the same bits in every run, their segments
 //   lie anywhere.
 #include <cfloat>
 
 #include "scan.cuh"
+#include "splade_weight.cuh"
 
 // --- launch shape ---
 constexpr int kThreads = 512;      // 16 warps: a row of 30,522 terms is 15 groups each
@@ -68,8 +70,7 @@ __device__ __forceinline__ bool is_nothing(float x) {
 template <Head kHead>
 __device__ __forceinline__ float weight_of(float x) {
   if (kHead == Head::kSum) return x;
-  const float weight = log1pf(x);
-  return kHead == Head::kMaxRelu ? weight : log1pf(weight);
+  return splade_weight(x, kHead == Head::kMaxLog1pRelu);
 }
 
 // What a lane found among its terms.
@@ -101,8 +102,8 @@ __device__ __forceinline__ Found mark_kept(const float* pooled,  // [stride]
     for (int i = 0; i < kGroupsInFlight; ++i) {
       if (first + i >= last) break;
       const int term = (first + i) * kGroupTerms + lane * kLaneTerms;
-      const float x[] = {dots[i].x + shifts[i].x, dots[i].y + shifts[i].y,
-                         dots[i].z + shifts[i].z, dots[i].w + shifts[i].w};
+      const float x[] = {dots[i].x + shifts[i].x, dots[i].y + shifts[i].y, dots[i].z + shifts[i].z,
+                         dots[i].w + shifts[i].w};
       unsigned bits = 0;
 #pragma unroll
       for (int j = 0; j < kLaneTerms; ++j) {

@@ -30,6 +30,7 @@
 // Numerics: products summed in f32 over k in order. Max is exact and keeps what is no number. Sum
 //   adds the 8 of a group as a tree and the groups in order: the result depends on the document
 //   alone.
+#include "splade_weight.cuh"
 #include "tile_product.cuh"
 
 // --- launch shape ---
@@ -75,8 +76,12 @@ struct Group {
 __device__ __forceinline__ float weight_of(float logit, bool twice) {
   // Nearly all logits are below zero. What is no number goes on.
   if (logit <= 0.0f) return 0.0f;
-  const float once = log1pf(logit);
-  return twice ? log1pf(once) : once;
+  return splade_weight(logit, twice);
+}
+
+template <Pooling kPooling>
+__device__ __forceinline__ float combine(float a, float b) {
+  return kPooling == Pooling::kMax ? max_nan(a, b) : a + b;
 }
 
 // The largest value over a quad and the first column that has it.
@@ -127,17 +132,13 @@ __device__ __forceinline__ void pool_groups(Smem<Value, kPositions>& smem, const
         const float left = acc[i][j][2 * high], right = acc[i][j][2 * high + 1];
         float value;
         if (kPooling == Pooling::kMax) {
-          value = max_nan(left, right);
+          value = combine<kPooling>(left, right);
         } else {
           const float shift = shifts[i][high];
           value = column < real ? weight_of(left + shift, twice) : 0.0f;
           value += column + 1 < real ? weight_of(right + shift, twice) : 0.0f;
         }
-#pragma unroll
-        for (int distance = 1; distance < 4; distance *= 2) {
-          const float other = __shfl_xor_sync(kAllLanes, value, distance);
-          value = kPooling == Pooling::kMax ? max_nan(value, other) : value + other;
-        }
+        value = quad_reduce(value, combine<kPooling>);
         if (lane % 4 == 0) smem.pooled[group][term] = value;
         if (kPositions) {
           float largest = right > left ? right : left;
@@ -212,9 +213,7 @@ __device__ __forceinline__ void splade_head(const Value* hidden,      // [T, H]
     if (threadIdx.x >= terms) continue;
     for (int i = 0; i < group_count; ++i) {
       const Group group{tile_groups[i]};
-      const float value = smem.pooled[i][threadIdx.x];
-      running.pooled =
-          kPooling == Pooling::kMax ? max_nan(running.pooled, value) : running.pooled + value;
+      running.pooled = combine<kPooling>(running.pooled, smem.pooled[i][threadIdx.x]);
       if (kPositions && smem.largest[i][threadIdx.x] > running.largest) {
         running.largest = smem.largest[i][threadIdx.x];
         running.position = running.groups * kGroup + smem.column[i][threadIdx.x];
@@ -234,9 +233,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
                         const uint32_t* __restrict__ columns, const uint32_t* __restrict__ groups,
                         const uint32_t* __restrict__ spans, float* __restrict__ pooled,
                         int vocabulary, int width, int depth) {
-  splade_head<Pooling::kMax, false>(hidden, decoder, static_cast<const float*>(nullptr), columns,
-                                    groups, spans, pooled, nullptr, vocabulary, width, depth,
-                                    false);
+  splade_head<Pooling::kMax, false>(hidden, decoder, nullptr, columns, groups, spans, pooled,
+                                    nullptr, vocabulary, width, depth, false);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads)
@@ -246,9 +244,8 @@ extern "C" __global__ void __launch_bounds__(kThreads)
                                   const uint32_t* __restrict__ spans, float* __restrict__ pooled,
                                   uint32_t* __restrict__ positions, int vocabulary, int width,
                                   int depth) {
-  splade_head<Pooling::kMax, true>(hidden, decoder, static_cast<const float*>(nullptr), columns,
-                                   groups, spans, pooled, positions, vocabulary, width, depth,
-                                   false);
+  splade_head<Pooling::kMax, true>(hidden, decoder, nullptr, columns, groups, spans, pooled,
+                                   positions, vocabulary, width, depth, false);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
@@ -278,9 +275,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
                          const uint32_t* __restrict__ columns, const uint32_t* __restrict__ groups,
                          const uint32_t* __restrict__ spans, float* __restrict__ pooled,
                          int vocabulary, int width, int depth) {
-  splade_head<Pooling::kMax, false>(hidden, decoder, static_cast<const float*>(nullptr), columns,
-                                    groups, spans, pooled, nullptr, vocabulary, width, depth,
-                                    false);
+  splade_head<Pooling::kMax, false>(hidden, decoder, nullptr, columns, groups, spans, pooled,
+                                    nullptr, vocabulary, width, depth, false);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads) splade_head_max_positions_bf16(
@@ -288,9 +284,8 @@ extern "C" __global__ void __launch_bounds__(kThreads) splade_head_max_positions
     const uint32_t* __restrict__ columns, const uint32_t* __restrict__ groups,
     const uint32_t* __restrict__ spans, float* __restrict__ pooled,
     uint32_t* __restrict__ positions, int vocabulary, int width, int depth) {
-  splade_head<Pooling::kMax, true>(hidden, decoder, static_cast<const float*>(nullptr), columns,
-                                   groups, spans, pooled, positions, vocabulary, width, depth,
-                                   false);
+  splade_head<Pooling::kMax, true>(hidden, decoder, nullptr, columns, groups, spans, pooled,
+                                   positions, vocabulary, width, depth, false);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
