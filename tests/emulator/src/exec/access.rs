@@ -1,10 +1,10 @@
 //! Checks of accesses to shared and global memory: state of the bytes, and races.
 
-use super::{GlobalRows, Launch, SharedPlace, SharedRows, Step};
+use super::{Cluster, GlobalRows, Launch, SharedPlace, SharedRows, Step};
 use crate::fault::FaultKind;
 use crate::lanes::lanes;
 use crate::memory::{ByteState, Place};
-use crate::race::{Access, Agent, COLLECTIVE, Clock, Event, EventId, Landed, Strength};
+use crate::race::{Access, Agent, COLLECTIVE, Cache, Clock, Event, EventId, Landed, Strength};
 
 impl Step<'_> {
     /// Checks a write of `bytes` bytes (a power of two, at most 32) to shared memory by the warp itself and records it; the
@@ -30,22 +30,12 @@ impl Step<'_> {
     /// Checks reads of shared memory by several lanes and records them; `collective`: as one access of the whole warp.
     #[inline]
     pub fn check_shared_reads(&mut self, rows: &SharedRows, strength: Strength, collective: bool) {
-        let event = self.event(strength);
-        let Step {
-            warp,
+        let Recorded {
+            access,
+            shared_cache,
             cluster,
-            launch,
             ..
-        } = self;
-        let access = access(
-            &warp.clock,
-            warp.agent,
-            warp.landed,
-            cluster.number,
-            launch,
-            event,
-            strength,
-        );
+        } = self.recorded(strength);
         let shared = &cluster.blocks[rows.rank].shared;
         let irregular = shared.irregular_lanes(rows.lanes, &rows.offsets, rows.bytes);
         let mut sound = rows.lanes;
@@ -55,14 +45,10 @@ impl Step<'_> {
             sound &= !busy;
         }
         let offset = |lane: usize| rows.offsets[lane] as usize;
-        let race = shared.shadow().read_rows(
-            sound,
-            rows.bytes,
-            offset,
-            collective,
-            access,
-            &mut warp.shared_cache,
-        );
+        let race =
+            shared
+                .shadow()
+                .read_rows(sound, rows.bytes, offset, collective, access, shared_cache);
         if irregular != 0 {
             self.irregular_read(rows, irregular);
         }
@@ -74,43 +60,20 @@ impl Step<'_> {
     /// Checks writes to shared memory by several lanes and records them; the caller then writes and counts the effect.
     #[inline]
     pub fn check_shared_writes(&mut self, rows: &SharedRows, strength: Strength, collective: bool) {
-        let event = self.event(strength);
-        let Step {
-            warp,
+        let Recorded {
+            access,
+            shared_cache,
             cluster,
-            launch,
             ..
-        } = self;
-        let access = access(
-            &warp.clock,
-            warp.agent,
-            warp.landed,
-            cluster.number,
-            launch,
-            event,
-            strength,
-        );
+        } = self.recorded(strength);
         let shared = &cluster.blocks[rows.rank].shared;
         let forbidden = shared.forbidden_lanes(rows.lanes, &rows.offsets, rows.bytes);
         let sound = rows.lanes & !forbidden;
         let offset = |lane: usize| rows.offsets[lane] as usize;
-        let race = match strength {
-            Strength::Plain => shared.shadow().write_rows(
-                sound,
-                rows.bytes,
-                offset,
-                collective,
-                access,
-                &mut warp.shared_cache,
-            ),
-            Strength::Strong => shared.shadow().strong_rows(
-                sound,
-                rows.bytes,
-                offset,
-                access,
-                &mut warp.shared_cache,
-            ),
-        };
+        let race =
+            shared
+                .shadow()
+                .write_rows(sound, rows.bytes, offset, collective, access, shared_cache);
         if forbidden != 0 {
             self.forbidden_write(rows, forbidden);
         }
@@ -180,22 +143,12 @@ impl Step<'_> {
     #[inline]
     pub fn check_global_reads(&mut self, rows: &GlobalRows, strength: Strength, collective: bool) {
         self.check_global_values(rows);
-        let event = self.event(strength);
-        let Step {
-            warp,
-            cluster,
+        let Recorded {
+            access,
+            global_cache,
             launch,
             ..
-        } = self;
-        let access = access(
-            &warp.clock,
-            warp.agent,
-            warp.landed,
-            cluster.number,
-            launch,
-            event,
-            strength,
-        );
+        } = self.recorded(strength);
         let shadow = launch.shadow(rows.allocation, 0..rows.bytes);
         let offset = |lane: usize| rows.offsets[lane] as usize;
         let race = shadow.read_rows(
@@ -204,7 +157,7 @@ impl Step<'_> {
             offset,
             collective,
             access,
-            &mut warp.global_cache,
+            global_cache,
         );
         if let Some((lane, conflict)) = race {
             self.race(lane, "global memory", conflict);
@@ -215,22 +168,12 @@ impl Step<'_> {
     /// counts the effect.
     #[inline]
     pub fn check_global_writes(&mut self, rows: &GlobalRows, strength: Strength, collective: bool) {
-        let event = self.event(strength);
-        let Step {
-            warp,
-            cluster,
+        let Recorded {
+            access,
+            global_cache,
             launch,
             ..
-        } = self;
-        let access = access(
-            &warp.clock,
-            warp.agent,
-            warp.landed,
-            cluster.number,
-            launch,
-            event,
-            strength,
-        );
+        } = self.recorded(strength);
         let (memory, shadow) = (
             launch.memory.allocation(rows.allocation),
             launch.shadow(rows.allocation, 0..rows.bytes),
@@ -239,23 +182,14 @@ impl Step<'_> {
             memory.mark_written(rows.offsets[lane], rows.bytes as u64);
         }
         let offset = |lane: usize| rows.offsets[lane] as usize;
-        let race = match strength {
-            Strength::Plain => shadow.write_rows(
-                rows.lanes,
-                rows.bytes,
-                offset,
-                collective,
-                access,
-                &mut warp.global_cache,
-            ),
-            Strength::Strong => shadow.strong_rows(
-                rows.lanes,
-                rows.bytes,
-                offset,
-                access,
-                &mut warp.global_cache,
-            ),
-        };
+        let race = shadow.write_rows(
+            rows.lanes,
+            rows.bytes,
+            offset,
+            collective,
+            access,
+            global_cache,
+        );
         if let Some((lane, conflict)) = race {
             self.race(lane, "global memory", conflict);
         }
@@ -339,6 +273,42 @@ impl Step<'_> {
             )
         }
     }
+
+    /// Records an access of the warp as a whole.
+    #[inline]
+    fn recorded(&mut self, strength: Strength) -> Recorded<'_> {
+        let event = self.event(strength);
+        let Step {
+            warp,
+            cluster,
+            launch,
+            ..
+        } = self;
+        Recorded {
+            access: access(
+                &warp.clock,
+                warp.agent,
+                warp.landed,
+                cluster.number,
+                launch,
+                event,
+                strength,
+            ),
+            cluster,
+            launch,
+            shared_cache: &mut warp.shared_cache,
+            global_cache: &mut warp.global_cache,
+        }
+    }
+}
+
+/// An access of the warp as a whole, and what its check works on.
+struct Recorded<'a> {
+    access: Access<'a>,
+    cluster: &'a Cluster,
+    launch: &'a Launch<'a>,
+    shared_cache: &'a mut Cache,
+    global_cache: &'a mut Cache,
 }
 
 /// An access of a warp as a whole.

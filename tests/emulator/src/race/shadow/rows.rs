@@ -84,7 +84,7 @@ impl Shadow {
         found
     }
 
-    /// Plain writes of a row by each lane of `active`: the counterpart of [`Shadow::read_rows`].
+    /// Writes of a row by each lane of `active`: the counterpart of [`Shadow::read_rows`].
     #[inline]
     pub fn write_rows(
         &self,
@@ -95,6 +95,9 @@ impl Shadow {
         access: Access<'_>,
         cache: &mut Cache,
     ) -> Option<(usize, Conflict)> {
+        if access.strength == Strength::Strong {
+            return self.strong_rows(active, bytes, offset, access, cache);
+        }
         let first = |lane| offset(lane) >> self.shift;
         match bytes >> self.shift {
             0 | 1 => self.write_rows_of::<1>(active, first, collective, access, cache),
@@ -106,7 +109,7 @@ impl Shadow {
         }
     }
 
-    /// The same for rows of `G` granules.
+    /// Plain writes of rows of `G` granules.
     #[inline]
     fn write_rows_of<const G: usize>(
         &self,
@@ -163,8 +166,8 @@ impl Shadow {
             .expect("the row was checked to be inside")
     }
 
-    /// Strong writes of a row by each lane of `active`: see [`Shadow::write_rows`].
-    pub fn strong_rows(
+    /// Strong writes of a row by each lane of `active`.
+    fn strong_rows(
         &self,
         active: u32,
         bytes: usize,
