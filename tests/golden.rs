@@ -7,12 +7,12 @@ mod support;
 use std::collections::HashMap;
 use std::fs;
 
-use lexpeak::{Device, Dtype, EncodeOptions, Encoder, SparseRow, SpecialTokens};
+use lexpeak::{Device, Dtype, EncodeOptions, Encoder, SpecialTokens};
 use safetensors::{Dtype as StoredDtype, SafeTensors};
 
-use support::agreement::Agreement;
+use support::agreement::{Agreement, entries};
 use support::demo_model;
-use support::golden_rows::{self, GoldenRow};
+use support::golden_rows::{self, GoldenRow, compare_with_golden_rows};
 use support::random_model::{Architecture, RandomModel};
 use support::random_tensors::SplitMix64;
 
@@ -240,35 +240,6 @@ fn encoder(folder: &std::path::Path) -> Encoder {
     builder
         .build()
         .unwrap_or_else(|e| panic!("the model in {} does not load: {e}", folder.display()))
-}
-
-fn entries(row: SparseRow<'_>) -> Vec<(u32, f64)> {
-    row.entries()
-        .map(|(id, weight)| (id, f64::from(weight)))
-        .collect()
-}
-
-fn compare_with_golden_rows(agreement: &mut Agreement, encoder: &Encoder, model: &str) {
-    for row in GoldenRow::of(model) {
-        let options = EncodeOptions {
-            max_length: row.max_length,
-            special_tokens: match row.special_tokens {
-                golden_rows::SpecialTokens::Keep => SpecialTokens::Keep,
-                golden_rows::SpecialTokens::ZeroColumns => SpecialTokens::ZeroColumns,
-                golden_rows::SpecialTokens::DropPositions => SpecialTokens::DropPositions,
-            },
-            ..EncodeOptions::default()
-        };
-        let what = format!("{model} {}", row.label());
-        let ids = encoder
-            .token_ids(&row.text, &options)
-            .expect("the text has tokens");
-        agreement.exact(&format!("{what}: token ids"), &ids, &row.ids);
-        let rows = encoder
-            .encode(&[&row.text], &options)
-            .expect("the text is encoded");
-        agreement.row(&what, &entries(rows.row(0)), &row.entries());
-    }
 }
 
 /// Each text by itself against the same text in one batch with all others, in order and shuffled.

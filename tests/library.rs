@@ -11,15 +11,14 @@ use std::thread;
 use std::time::Duration;
 
 use lexpeak::{
-    Device, Document, EncodeOptions, Encoder, OutputFormat, OutputTarget, SparseRow,
-    encode_documents,
+    Device, Document, EncodeOptions, Encoder, OutputFormat, OutputTarget, encode_documents,
 };
 use proptest::prelude::*;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::agreement::Agreement;
+use support::agreement::{Agreement, entries};
 use support::random_model::RandomModel;
 
 /// The order of sums may differ with the batch, in f32.
@@ -61,12 +60,6 @@ fn in_time<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
             resume_unwind(worker.join().expect_err("it sent nothing"))
         }
     }
-}
-
-fn entries(row: SparseRow<'_>) -> Vec<(u32, f64)> {
-    row.entries()
-        .map(|(id, weight)| (id, f64::from(weight)))
-        .collect()
 }
 
 /// Short texts of different lengths.

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use lexpeak::{Device, Dtype, EncodeOptions, Encoder, SparseRow, SparseRows, SpecialTokens};
+use lexpeak::{Device, Dtype, EncodeOptions, Encoder, SparseRows};
 
 use crate::rig::Rig;
 use crate::support::agreement::Agreement;
 use crate::support::demo_model;
-use crate::support::golden_rows::{self, GoldenRow};
+use crate::support::golden_rows::{GoldenRow, compare_with_golden_rows};
 use crate::support::random_model::RandomModel;
 
 /// How far a weight may be from PyTorch's in f32. bf16 has 8 bits: with random weights 7.4e-2 was seen.
@@ -26,36 +26,10 @@ fn encoder(folder: &Path, dtype: Dtype, batch_tokens: usize) -> Encoder {
         .expect("the model loads")
 }
 
-fn entries(row: SparseRow<'_>) -> Vec<(u32, f64)> {
-    row.entries()
-        .map(|(id, weight)| (id, f64::from(weight)))
-        .collect()
-}
-
 fn encode(encoder: &Encoder, texts: &[&str], options: &EncodeOptions) -> SparseRows {
     encoder
         .encode(texts, options)
         .expect("the texts are encoded")
-}
-
-fn compare(agreement: &mut Agreement, name: &str, encoder: &Encoder) {
-    for golden in GoldenRow::of(name) {
-        let options = EncodeOptions {
-            max_length: golden.max_length,
-            special_tokens: match golden.special_tokens {
-                golden_rows::SpecialTokens::Keep => SpecialTokens::Keep,
-                golden_rows::SpecialTokens::ZeroColumns => SpecialTokens::ZeroColumns,
-                golden_rows::SpecialTokens::DropPositions => SpecialTokens::DropPositions,
-            },
-            ..EncodeOptions::default()
-        };
-        let rows = encode(encoder, &[&golden.text], &options);
-        agreement.row(
-            &format!("{name} {}", golden.label()),
-            &entries(rows.row(0)),
-            &golden.entries(),
-        );
-    }
 }
 
 #[test]
@@ -67,10 +41,10 @@ fn it_matches_pytorch_on_random_models() {
             let models = RandomModel::all().into_iter();
             for model in models.filter(|model| model.name.contains("sum") == sums) {
                 let folder = model.write_temporary();
-                compare(
+                compare_with_golden_rows(
                     &mut agreement,
-                    &model.name,
                     &encoder(folder.path(), dtype, 512),
+                    &model.name,
                 );
             }
             agreement.finish(&format!("CUDA {dtype} against PyTorch, random models"));
@@ -85,7 +59,7 @@ fn it_matches_pytorch_on_the_demo_model() {
     for (dtype, tolerance) in TOLERANCES {
         let mut agreement = Agreement::within(tolerance);
         let encoder = encoder(&demo_model::folder(), dtype, 512);
-        compare(&mut agreement, "splade_tiny", &encoder);
+        compare_with_golden_rows(&mut agreement, &encoder, "splade_tiny");
         agreement.finish(&format!("CUDA {dtype} against PyTorch, demo model"));
     }
     rig.assert_sound();

@@ -8,6 +8,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use lexpeak::SparseRow;
+
+/// The pairs (vocabulary id, weight) of a row.
+pub fn entries(row: SparseRow<'_>) -> Vec<(u32, f64)> {
+    row.entries()
+        .map(|(id, weight)| (id, f64::from(weight)))
+        .collect()
+}
+
 /// Gathers comparisons made under one tolerance; [`finish`](Self::finish) fails if any was off.
 #[must_use]
 pub struct Agreement {
@@ -32,7 +41,6 @@ impl Agreement {
     }
 
     /// A weight may be off by this share of itself, too, where that is more.
-    #[allow(dead_code, reason = "not every test needs it")]
     pub fn or_share(mut self, relative: f64) -> Self {
         self.relative = relative;
         self

@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use lexpeak::{EncodeOptions, Encoder};
 use serde::Deserialize;
+
+use super::agreement::{Agreement, entries};
 
 /// One text with its token ids and its sparse row.
 #[derive(Debug, Deserialize)]
@@ -47,6 +50,19 @@ impl GoldenRow {
         self.indices.iter().copied().zip(values).collect()
     }
 
+    /// What was asked for.
+    pub fn options(&self) -> EncodeOptions {
+        EncodeOptions {
+            max_length: self.max_length,
+            special_tokens: match self.special_tokens {
+                SpecialTokens::Keep => lexpeak::SpecialTokens::Keep,
+                SpecialTokens::ZeroColumns => lexpeak::SpecialTokens::ZeroColumns,
+                SpecialTokens::DropPositions => lexpeak::SpecialTokens::DropPositions,
+            },
+            ..EncodeOptions::default()
+        }
+    }
+
     /// The text's beginning and the row's options, to be named in a failure.
     pub fn label(&self) -> String {
         let start: String = self.text.chars().take(24).collect();
@@ -54,5 +70,21 @@ impl GoldenRow {
             None => format!("{start:?} ({:?})", self.special_tokens),
             Some(length) => format!("{start:?} ({:?}, {length} tokens)", self.special_tokens),
         }
+    }
+}
+
+/// Encodes the texts of a model's golden rows one by one and compares token ids and rows.
+pub fn compare_with_golden_rows(agreement: &mut Agreement, encoder: &Encoder, model: &str) {
+    for row in GoldenRow::of(model) {
+        let options = row.options();
+        let what = format!("{model} {}", row.label());
+        let ids = encoder
+            .token_ids(&row.text, &options)
+            .expect("the text has tokens");
+        agreement.exact(&format!("{what}: token ids"), &ids, &row.ids);
+        let rows = encoder
+            .encode(&[&row.text], &options)
+            .expect("the text is encoded");
+        agreement.row(&what, &entries(rows.row(0)), &row.entries());
     }
 }
