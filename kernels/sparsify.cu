@@ -7,9 +7,9 @@
 // Data: pooled [S, stride] f32, positions [S, stride] u32 or null, bias [stride] f32; stride is V
 //   rounded up to a multiple of 8, and what stands in the padding is read and ignored. pooled and
 //   bias are aligned to 16 bytes. ids, values, positions out [capacity]: one segment a row,
-//   segments in any order; starts, counts, damaged [S] and total [1] u32. total is 0 before the
-//   launch. A row whose segment would end past the capacity is not written, but counted: total says
-//   what to make room for. threshold >= 0.
+//   segments in any order, behind the total [1] of earlier launches, to which they are added;
+//   starts, counts, damaged [S] u32. A row whose segment would end past the capacity is not
+//   written, but counted: total says what to make room for. threshold >= 0.
 //
 // Work split: grid S, a block a row. The row is cut into one part a warp, a part into groups of 128
 //   terms. First the warp reads its part, 4 terms a lane, and marks the kept ones as bits:

@@ -4,14 +4,15 @@
 
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::cpu::CpuEngine;
 use crate::cuda;
+use crate::deal::deal;
 use crate::engine::{Device, Dtype, Encoded, Engine, EngineDescription, Memory, Want};
+use crate::engine_pool::EnginePool;
 use crate::error::{Error, Result};
 use crate::model::{Model, ModelSpec, Prompts};
 use crate::pack::{PackedBatch, Packer};
@@ -39,8 +40,10 @@ pub struct Encoder {
     prompts: Prompts,
     /// Tokenises, and computes on the CPU.
     workers: ThreadPool,
-    engine: Mutex<Box<dyn Engine>>,
+    engines: EnginePool,
     description: EngineDescription,
+    /// Tokens a batch: as asked for, and as memory allows.
+    wanted_batch_tokens: usize,
     batch_tokens: usize,
 }
 
@@ -135,7 +138,7 @@ impl EncoderBuilder {
     }
 
     /// Tokens that the engine computes at a time; default: what suits the device. More tokens take
-    /// more memory.
+    /// more memory; where a GPU has too little, they are [fewer](Encoder::batch_tokens).
     pub fn batch_tokens(mut self, tokens: usize) -> Self {
         self.batch_tokens = Some(tokens);
         self
@@ -149,13 +152,15 @@ impl EncoderBuilder {
     /// build or machine does not have.
     pub fn build(self) -> Result<Encoder> {
         let description = EngineDescription::resolve(self.device, self.dtype, self.threads)?;
-        let batch_tokens = self.batch_tokens.unwrap_or(match description.gpu {
-            Some(_) => cuda::BATCH_TOKENS,
-            None => CpuEngine::BATCH_TOKENS,
+        let on_cpu = description.gpus.is_empty();
+        let wanted_batch_tokens = self.batch_tokens.unwrap_or(if on_cpu {
+            CpuEngine::BATCH_TOKENS
+        } else {
+            cuda::BATCH_TOKENS
         });
-        if !(1..=MOST_BATCH_TOKENS).contains(&batch_tokens) {
+        if !(1..=MOST_BATCH_TOKENS).contains(&wanted_batch_tokens) {
             return Err(Error::usage(
-                format!("{batch_tokens} tokens a batch"),
+                format!("{wanted_batch_tokens} tokens a batch"),
                 format!("ask for 1 to {MOST_BATCH_TOKENS}"),
             ));
         }
@@ -184,24 +189,51 @@ impl EncoderBuilder {
                     "allow this process more threads, or ask for fewer",
                 )
             })?;
-        let engine: Box<dyn Engine> = match description.gpu {
-            None => Box::new(workers.install(|| CpuEngine::new(&model))?),
-            Some(gpu) => {
-                // A text longer than the budget has a batch of its own.
-                let tokens = batch_tokens.max(model.spec.longest_input);
-                cuda::engine(gpu, description.dtype, &model, tokens)?
-            }
+        let (engines, batch_tokens) = if on_cpu {
+            let engine = workers.install(|| CpuEngine::new(&model))?;
+            (
+                EnginePool::new(vec![vec![Box::new(engine)]]),
+                wanted_batch_tokens,
+            )
+        } else {
+            on_gpus(&description, &model, wanted_batch_tokens)?
         };
         Ok(Encoder {
             spec: model.spec,
             tokenizer,
             prompts: model.prompts,
             workers,
-            engine: Mutex::new(engine),
+            engines,
             description,
+            wanted_batch_tokens,
             batch_tokens,
         })
     }
+}
+
+/// The engines of all GPUs, and the tokens a batch that fit on each of them.
+fn on_gpus(
+    description: &EngineDescription,
+    model: &Model,
+    batch_tokens: usize,
+) -> Result<(EnginePool, usize)> {
+    let load = |&gpu: &usize| cuda::engines(gpu, description.dtype, model, batch_tokens);
+    let loaded: Vec<Result<_>> = thread::scope(|scope| {
+        let loading: Vec<_> = (description.gpus.iter())
+            .map(|gpu| scope.spawn(move || load(gpu)))
+            .collect();
+        let loaded = loading.into_iter().map(|gpu| gpu.join());
+        loaded
+            .map(|gpu| gpu.unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    });
+    let (mut engines, mut fit) = (Vec::new(), batch_tokens);
+    for gpu in loaded {
+        let (of_gpu, fit_there) = gpu?;
+        engines.push(of_gpu);
+        fit = fit.min(fit_there);
+    }
+    Ok((EnginePool::new(engines), fit))
 }
 
 impl Encoder {
@@ -227,17 +259,29 @@ impl Encoder {
         options: &EncodeOptions,
     ) -> Result<SparseRows> {
         let job = self.job(options)?;
-        let mut rows = SparseRows::with_capacity(texts.len(), 0);
         let mut packer = job.packer();
+        let mut batches = Vec::new();
         for sequence in job.tokenize(texts) {
-            if let Some(batch) = packer.push(&sequence?) {
-                rows.append(&job.encode_batch(&batch)?);
-            }
+            batches.extend(packer.push(&sequence?));
         }
-        if let Some(batch) = packer.finish() {
-            rows.append(&job.encode_batch(&batch)?);
-        }
-        Ok(rows)
+        batches.extend(packer.finish());
+
+        let mut rows = Ok(SparseRows::with_capacity(texts.len(), 0));
+        deal(
+            self.hands().min(batches.len().max(1)),
+            |hand| {
+                batches.into_iter().all(hand);
+            },
+            |batch| job.encode_batch(&batch),
+            |encoded| {
+                match (&mut rows, encoded) {
+                    (Ok(rows), Ok(encoded)) => rows.append(&encoded),
+                    (_, failed) => rows = failed,
+                }
+                rows.is_ok()
+            },
+        );
+        rows
     }
 
     /// The weights of one text, heaviest first, each with the input token it comes from.
@@ -296,14 +340,24 @@ impl Encoder {
         &self.description
     }
 
-    /// Tokens that the engine computes at a time.
+    /// Tokens that are computed at a time: as many as were asked for, or as the memory of the GPUs allows.
     pub fn batch_tokens(&self) -> usize {
         self.batch_tokens
     }
 
-    /// What the engine holds in memory, and needs for a batch.
+    /// Tokens that were to be computed at a time.
+    pub fn wanted_batch_tokens(&self) -> usize {
+        self.wanted_batch_tokens
+    }
+
+    /// What the engine holds in memory, and needs for batches; on GPUs, each of them.
     pub fn memory(&self) -> Memory {
-        self.engine().memory(self.batch_tokens)
+        self.engines.take().memory(self.batch_tokens)
+    }
+
+    /// Batches that are worked on at once.
+    pub(crate) fn hands(&self) -> usize {
+        self.engines.len()
     }
 
     /// Checks `options` without a text.
@@ -352,8 +406,11 @@ impl Encoder {
     }
 
     fn compute(&self, batch: &PackedBatch, want: Want) -> Result<Encoded> {
-        let mut engine = self.engine();
+        let mut engine = self.engines.take();
         let engine: &mut dyn Engine = engine.as_mut();
+        if !self.description.gpus.is_empty() {
+            return engine.encode(batch, want);
+        }
         self.on_workers(|| engine.encode(batch, want))
     }
 
@@ -367,11 +424,6 @@ impl Encoder {
         let waiter = || self.workers.install(work);
         thread::scope(|scope| scope.spawn(waiter).join())
             .unwrap_or_else(|panic| resume_unwind(panic))
-    }
-
-    fn engine(&self) -> MutexGuard<'_, Box<dyn Engine>> {
-        // A panic under the lock leaves scratch buffers behind, which every call overwrites.
-        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

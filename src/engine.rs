@@ -60,6 +60,13 @@ impl Encoded {
         }
     }
 
+    /// Appends the rows of `other`, and their positions.
+    #[cfg(lexpeak_cuda)]
+    pub(crate) fn append(&mut self, other: Self) {
+        self.rows.append(&other.rows);
+        self.positions.extend(other.positions);
+    }
+
     /// Turns positions among the pooled rows of a document into positions among its tokens.
     pub(crate) fn place_in_documents(&mut self, batch: &PackedBatch) {
         if self.positions.is_empty() {
@@ -89,10 +96,10 @@ pub struct Memory {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Device {
-    /// A GPU if this build and machine have one, else the CPU.
+    /// All GPUs if this build and machine have any, else the CPU.
     #[default]
     Auto,
-    /// The NVIDIA GPU with this number, counted from 0; without one the first.
+    /// The NVIDIA GPU with this number, counted from 0; without one all of them, which share the work.
     Cuda(Option<usize>),
     /// The CPU.
     Cpu,
@@ -154,12 +161,12 @@ pub struct EngineDescription {
     pub device: &'static str,
     /// The precision of the matrix products.
     pub dtype: Dtype,
-    /// The vector instructions that the CPU's kernels use, or the GPU.
+    /// The vector instructions that the CPU's kernels use, or the names of the GPUs.
     pub kernels: String,
     /// Worker threads.
     pub threads: usize,
-    /// Number of the GPU, if it is one.
-    pub gpu: Option<usize>,
+    /// Numbers of the GPUs; none on the CPU.
+    pub gpus: Vec<usize>,
 }
 
 /// More cores than any machine has; many more threads would only wait for each other.
@@ -183,11 +190,17 @@ impl EngineDescription {
         let cores = || thread::available_parallelism().map_or(1, NonZero::get);
         let threads = threads.unwrap_or_else(cores);
         match device {
-            Device::Cuda(number) => Self::on_gpu(number.unwrap_or(0), dtype, threads),
-            // A GPU if there is one, unless the precision is one that only the CPU has.
-            Device::Auto if gpu_has(dtype) && cuda::device_count()? > 0 => {
-                Self::on_gpu(0, dtype, threads)
+            Device::Cuda(Some(number)) => Self::on_gpus(vec![number], dtype, threads),
+            // Where there is none, the error says so of the first.
+            Device::Cuda(None) => {
+                let count = cuda::device_count()?.max(1);
+                Self::on_gpus((0..count).collect(), dtype, threads)
             }
+            // GPUs if there are any, unless the precision is one that only the CPU has.
+            Device::Auto if gpu_has(dtype) => match cuda::device_count()? {
+                0 => Self::on_cpu(dtype, threads),
+                count => Self::on_gpus((0..count).collect(), dtype, threads),
+            },
             Device::Auto | Device::Cpu => Self::on_cpu(dtype, threads),
         }
     }
@@ -204,12 +217,13 @@ impl EngineDescription {
             dtype: Dtype::F32,
             kernels: cpu::instructions().to_owned(),
             threads,
-            gpu: None,
+            gpus: Vec::new(),
         })
     }
 
-    fn on_gpu(gpu: usize, dtype: Dtype, threads: usize) -> Result<Self> {
-        let kernels = cuda::device_name(gpu)?;
+    fn on_gpus(gpus: Vec<usize>, dtype: Dtype, threads: usize) -> Result<Self> {
+        let names: Vec<String> =
+            (gpus.iter().map(|&gpu| cuda::device_name(gpu))).collect::<Result<_>>()?;
         if !gpu_has(dtype) {
             return Err(Error::unsupported(
                 format!("the CUDA engine has no {dtype} kernels"),
@@ -223,11 +237,20 @@ impl EngineDescription {
             } else {
                 dtype
             },
-            kernels,
+            kernels: counted(&names),
             threads,
-            gpu: Some(gpu),
+            gpus,
         })
     }
+}
+
+/// Names, equal neighbours counted: `2 x H100, A100`.
+fn counted(names: &[String]) -> String {
+    let alike = names.chunk_by(|a, b| a == b).map(|alike| match alike {
+        [name] => name.clone(),
+        _ => format!("{} x {}", alike.len(), alike[0]),
+    });
+    alike.collect::<Vec<_>>().join(", ")
 }
 
 /// Whether the CUDA engine has kernels for it.
@@ -246,5 +269,18 @@ impl fmt::Display for EngineDescription {
         } = self;
         let s = if *threads == 1 { "" } else { "s" };
         write!(f, "{device} {dtype} ({kernels}, {threads} thread{s})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_names_are_counted() {
+        let names =
+            |names: &[&str]| counted(&names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(names(&["H100"]), "H100");
+        assert_eq!(names(&["H100", "H100", "A100"]), "2 x H100, A100");
     }
 }

@@ -39,6 +39,8 @@ pub enum Category {
     Numeric,
     /// A GPU or its driver failed.
     Device,
+    /// A GPU has not enough memory.
+    OutOfMemory,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -178,6 +180,22 @@ impl Error {
     ) -> Self {
         Kind::Located {
             category: Category::Device,
+            place: place.into(),
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
+        .into()
+    }
+
+    /// A GPU that has not enough memory.
+    #[cfg(lexpeak_cuda)]
+    pub(crate) fn out_of_memory(
+        place: impl Into<String>,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Kind::Located {
+            category: Category::OutOfMemory,
             place: place.into(),
             problem: problem.into(),
             remedy: remedy.into(),

@@ -3,8 +3,10 @@
 
 mod cpu;
 pub mod cuda;
+mod deal;
 mod encoder;
 mod engine;
+mod engine_pool;
 mod error;
 mod input;
 mod model;

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use crate::tokenize::TokenSequence;
 
 /// Some documents' tokens, end to end, in document order.
@@ -60,6 +62,29 @@ impl PackedBatch {
         );
         self.cu_seqlens.push(end);
         self.cu_pooled.push(self.pooled.len() as u32);
+    }
+
+    /// Some of the documents as a batch of their own.
+    ///
+    /// # Panics
+    ///
+    /// If there are no such documents.
+    pub fn documents(&self, documents: Range<usize>) -> Self {
+        let offsets = |offsets: &[u32]| -> (Range<usize>, Vec<u32>) {
+            let offsets = &offsets[documents.start..=documents.end];
+            let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
+            let moved = offsets.iter().map(|offset| offset - first).collect();
+            (first as usize..last as usize, moved)
+        };
+        let (tokens, cu_seqlens) = offsets(&self.cu_seqlens);
+        let (pooled, cu_pooled) = offsets(&self.cu_pooled);
+        let first = tokens.start as u32;
+        Self {
+            token_ids: self.token_ids[tokens].to_vec(),
+            cu_seqlens,
+            pooled: self.pooled[pooled].iter().map(|row| row - first).collect(),
+            cu_pooled,
+        }
     }
 
     /// S: number of documents.
@@ -157,6 +182,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn documents_of_a_batch_are_those_packed_alone(
+            lengths in prop::collection::vec(0usize..9, 1..12),
+            from in 0usize..12,
+            to in 0usize..12,
+            pool_special: bool,
+        ) {
+            let pack = |lengths: &[usize]| {
+                let mut batch = PackedBatch::new();
+                lengths.iter().for_each(|&length| batch.push(&sequence(length), pool_special));
+                batch
+            };
+            let to = to.min(lengths.len());
+            let documents = from.min(to)..to;
+            prop_assert_eq!(pack(&lengths).documents(documents.clone()), pack(&lengths[documents]));
+        }
+
         #[test]
         fn batches_hold_the_documents_in_order_within_the_budget(
             lengths in prop::collection::vec(0usize..40, 0..60),

@@ -1,11 +1,11 @@
 //! A stream of documents through tokeniser, engine and writer, all three at work at once.
 //!
 //! ```text
-//! documents -> [reader + tokeniser] -> token ids -> [packer + engine] -> rows -> [writer: the caller]
-//!                thread, all cores   channel of 2    thread, all cores  channel of 2
+//! documents -> [reader + tokeniser] -> token ids -> [packer] -> batches -> [engines] -> rows -> [writer: the caller]
+//!                thread, all cores   channel of 2    thread      dealt    threads   channel of 2
 //! ```
 //!
-//! The channels are bounded, so memory does not grow with the corpus. Every stage keeps the order of
+//! A machine without a GPU has one engine, a GPU has two. The channels are bounded, so memory does not grow with the corpus. Every stage keeps the order of
 //! the documents. Where a document cannot be read or tokenised, all before it are still written; where
 //! the engine fails, all of the batches before.
 
@@ -18,6 +18,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::deal::deal;
 use crate::encoder::{EncodeOptions, Encoder, Job};
 use crate::error::{Category, Error, Result};
 use crate::input::{Document, DocumentId};
@@ -233,6 +234,9 @@ fn tokenize(
     Chunk { documents, failure }
 }
 
+/// The documents of a batch: ids, and whether they were truncated.
+type Packed = Vec<(DocumentId, bool)>;
+
 fn pack_and_encode(
     chunks: Receiver<Chunk>,
     encoder: &Encoder,
@@ -240,54 +244,47 @@ fn pack_and_encode(
     rows: &SyncSender<Result<RowBatch>>,
 ) {
     let job = encoder.job(options).expect(OPTIONS_WERE_CHECKED);
-    if let Err(error) = encode_chunks(chunks, &job, rows) {
-        // Nobody listens to it if the run is over already.
-        let _ = rows.send(Err(error));
-    }
+    deal(
+        encoder.hands(),
+        |hand| pack(chunks, job.packer(), hand),
+        |packed: Result<(PackedBatch, Packed)>| {
+            let (batch, documents) = packed?;
+            encode(&job, &batch, documents)
+        },
+        |encoded| {
+            let failed = encoded.is_err();
+            rows.send(encoded).is_ok() && !failed
+        },
+    );
 }
 
-fn encode_chunks(
+/// Packs documents until nobody wants more batches; what a chunk failed with comes after its documents.
+fn pack(
     chunks: Receiver<Chunk>,
-    job: &Job<'_>,
-    rows: &SyncSender<Result<RowBatch>>,
-) -> Result<()> {
-    let mut packer = job.packer();
-    let mut packed: Vec<(DocumentId, bool)> = Vec::new(); // documents in the packer: id, truncated
-    for Chunk { documents, failure } in chunks {
-        for (id, sequence) in documents {
-            if let Some(batch) = packer.push(&sequence) {
-                let encoded = encode(job, &batch, std::mem::take(&mut packed))?;
-                if rows.send(Ok(encoded)).is_err() {
-                    return Ok(());
-                }
+    mut packer: Packer,
+    hand: &mut dyn FnMut(Result<(PackedBatch, Packed)>) -> bool,
+) {
+    let mut packed = Packed::new(); // the documents in the packer
+    let mut failure = None;
+    for chunk in chunks {
+        for (id, sequence) in chunk.documents {
+            if let Some(batch) = packer.push(&sequence)
+                && !hand(Ok((batch, std::mem::take(&mut packed))))
+            {
+                return;
             }
             packed.push((id, sequence.truncated));
         }
-        if let Some(error) = failure {
-            finish(job, packer, packed, rows)?;
-            return Err(error);
+        failure = chunk.failure;
+        if failure.is_some() {
+            break;
         }
     }
-    finish(job, packer, packed, rows)
+    let last = packer.finish().map(|batch| Ok((batch, packed)));
+    last.into_iter().chain(failure.map(Err)).all(hand);
 }
 
-fn finish(
-    job: &Job<'_>,
-    packer: Packer,
-    packed: Vec<(DocumentId, bool)>,
-    rows: &SyncSender<Result<RowBatch>>,
-) -> Result<()> {
-    if let Some(batch) = packer.finish() {
-        let _ = rows.send(Ok(encode(job, &batch, packed)?));
-    }
-    Ok(())
-}
-
-fn encode(
-    job: &Job<'_>,
-    batch: &PackedBatch,
-    documents: Vec<(DocumentId, bool)>,
-) -> Result<RowBatch> {
+fn encode(job: &Job<'_>, batch: &PackedBatch, documents: Packed) -> Result<RowBatch> {
     let rows = job
         .encode_batch(batch)
         .map_err(|error| match documents.as_slice() {

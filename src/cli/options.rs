@@ -10,7 +10,7 @@ use lexpeak::{
 /// Where and how to compute.
 #[derive(Args)]
 pub(crate) struct EngineArgs {
-    /// Where to compute: auto, cuda, cuda:N or cpu
+    /// Where to compute: auto, cuda (all GPUs), cuda:N (one) or cpu
     #[arg(long, default_value = "auto")]
     device: Device,
     /// Precision of the matrix products
@@ -59,7 +59,14 @@ impl EngineArgs {
         if let Some(tokens) = self.batch_tokens {
             builder = builder.batch_tokens(tokens);
         }
-        builder.build()
+        let encoder = builder.build()?;
+        let (wanted, tokens) = (encoder.wanted_batch_tokens(), encoder.batch_tokens());
+        if tokens < wanted {
+            super::say(format!(
+                "lexpeak: the GPU has not enough memory for {wanted} tokens at a time, so it computes {tokens}"
+            ));
+        }
+        Ok(encoder)
     }
 }
 

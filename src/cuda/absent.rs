@@ -15,7 +15,12 @@ pub(crate) fn device_name(_number: usize) -> Result<String> {
     Err(built_without())
 }
 
-pub(crate) fn engine(_: usize, _: Dtype, _: &Model, _: usize) -> Result<Box<dyn Engine>> {
+pub(crate) fn engines(
+    _: usize,
+    _: Dtype,
+    _: &Model,
+    _: usize,
+) -> Result<(Vec<Box<dyn Engine>>, usize)> {
     Err(built_without())
 }
 

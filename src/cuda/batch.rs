@@ -1,84 +1,139 @@
-//! What the kernels must know of a batch, in one piece of memory that is copied at once.
+//! What the kernels must know of a batch: cut on the host, copied to the GPU at once.
 
-use cudarc::driver::{CudaSlice, CudaView};
+use std::sync::Arc;
+
+use cudarc::driver::{CudaEvent, CudaStream, CudaView};
 
 use super::Gpu;
+use super::arena::Piece;
 use super::gpu::driver_error;
 use super::kernels::{DeviceColumns, DeviceTiles, DeviceTokens, HeadColumns, QueryTiles};
+use super::launch_shape::splade_head::GROUP;
+use super::staging::Staging;
 use crate::error::Result;
 use crate::pack::PackedBatch;
 
-/// Ids, positions and tiles of a batch on the GPU.
+/// Positions and tiles of a batch, and the columns of the head, pass by pass.
+#[derive(Debug)]
+pub(super) struct BatchPlan<'a> {
+    ids: &'a [u32],
+    positions: Vec<u32>,
+    tiles: QueryTiles,
+    passes: Vec<HeadColumns>,
+    /// Documents with a row of their own: those that the head pools anything of.
+    rows: usize,
+}
+
+/// A [`BatchPlan`] on the GPU: its words are there before a kernel on the GPU's stream runs that is launched from now on.
 #[derive(Debug)]
 pub(super) struct DeviceBatch<'a> {
-    tiles: QueryTiles,
-    words: CudaView<'a, u32>, // [ids | positions | tiles]
-    tokens: usize,
-    /// One more than the largest id and position.
-    bounds: [usize; 2],
+    plan: &'a BatchPlan<'a>,
+    words: CudaView<'a, u32>, // [ids | positions | tiles | columns of the first pass | ...]
 }
 
-/// Words for a batch of `tokens` tokens, at most.
-pub(super) fn batch_words(tokens: usize) -> usize {
-    // Every token may be a document, and so a tile of three words.
-    5 * tokens
-}
-
-impl<'a> DeviceBatch<'a> {
-    /// Copies a batch to `memory`.
-    pub(super) fn upload(
-        gpu: &Gpu,
-        memory: &'a mut CudaSlice<u32>,
-        batch: &PackedBatch,
-    ) -> Result<Self> {
-        let tiles = QueryTiles::cut(batch.cu_seqlens())?;
+impl<'a> BatchPlan<'a> {
+    /// The plan of a batch whose documents the head takes `rows_of_a_pass` at a time.
+    pub(super) fn new(batch: &'a PackedBatch, rows_of_a_pass: usize) -> Result<Self> {
         let lengths = batch.cu_seqlens().windows(2);
-        let positions: Vec<u32> = lengths.flat_map(|ends| 0..ends[1] - ends[0]).collect();
-        let ids = batch.token_ids();
-        let bound = |numbers: &[u32]| numbers.iter().max().map_or(0, |&most| most as usize + 1);
-        let bounds = [bound(ids), bound(&positions)];
-        let words = [ids, &positions, tiles.words()].concat();
-        let mut target = memory.slice_mut(..words.len());
-        let copied = gpu.stream().memcpy_htod(&words, &mut target);
-        copied.map_err(|error| driver_error("a batch", "copy it to the GPU", error))?;
+        let mut passes: Vec<HeadColumns> = Vec::new();
+        for ends in batch
+            .cu_pooled()
+            .windows(2)
+            .filter(|ends| ends[0] < ends[1])
+        {
+            if passes
+                .last()
+                .is_none_or(|pass| pass.documents() == rows_of_a_pass)
+            {
+                passes.push(HeadColumns::new());
+            }
+            let pass = passes.last_mut().expect("there is one by now");
+            pass.push(&batch.pooled()[ends[0] as usize..ends[1] as usize]);
+        }
         Ok(Self {
-            tiles,
-            words: memory.slice(..words.len()),
-            tokens: ids.len(),
-            bounds,
+            ids: batch.token_ids(),
+            positions: lengths.flat_map(|ends| 0..ends[1] - ends[0]).collect(),
+            tiles: QueryTiles::cut(batch.cu_seqlens())?,
+            rows: passes.iter().map(HeadColumns::documents).sum(),
+            passes,
         })
     }
 
-    /// T
-    pub(super) fn tokens(&self) -> usize {
-        self.tokens
+    /// Words of any batch of `tokens` tokens, at most.
+    pub(super) fn words_at_most(tokens: usize) -> usize {
+        // Every token may be a document of its own: id, position, a tile of three words; and in the head a pass of its
+        // own, with a group of columns, a word for it and two for the span.
+        tokens * (5 + GROUP as usize + 3)
     }
 
-    pub(super) fn token_ids(&self) -> DeviceTokens<'_> {
-        let ids = self.words.slice(..self.tokens);
-        let positions = self.words.slice(self.tokens..2 * self.tokens);
-        // SAFETY: `upload` copied them, and found the bounds in the same numbers; nobody writes to them while they are
-        // borrowed.
-        unsafe { DeviceTokens::new(ids, positions, self.bounds[0], self.bounds[1]) }
+    /// The words, part by part.
+    pub(super) fn words(&self) -> impl Iterator<Item = &[u32]> {
+        let passes = self.passes.iter().flat_map(HeadColumns::words);
+        [self.ids, &self.positions, self.tiles.words()]
+            .into_iter()
+            .chain(passes)
     }
 
-    pub(super) fn tiles(&self) -> DeviceTiles<'_> {
-        // SAFETY: `upload` copied the words of the tiles there; nobody writes to them while they are borrowed.
-        unsafe { DeviceTiles::new(&self.tiles, self.words.slice(2 * self.tokens..)) }
+    /// Copies it to the beginning of `memory` on the stream `copies`; the GPU's own stream goes on when that is done.
+    pub(super) fn upload<'b>(
+        &'b self,
+        gpu: &Gpu,
+        copies: &Arc<CudaStream>,
+        staging: &mut Staging<u32>,
+        memory: &'b mut Piece<u32>,
+        uploaded: &CudaEvent,
+    ) -> Result<DeviceBatch<'b>> {
+        staging.upload(self.words(), copies, &mut memory.as_view_mut())?;
+        let ordered = uploaded
+            .record(copies)
+            .and_then(|()| gpu.stream().wait(uploaded));
+        ordered.map_err(|error| driver_error("the GPU", "order its streams", error))?;
+        Ok(DeviceBatch {
+            plan: self,
+            words: memory.as_view(),
+        })
+    }
+
+    /// Documents that the head pools anything of, in all passes.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
     }
 }
 
-/// Copies the columns of the head to `memory`.
-pub(super) fn upload_columns<'a>(
-    gpu: &Gpu,
-    memory: &'a mut CudaSlice<u32>,
-    columns: &'a HeadColumns,
-) -> Result<DeviceColumns<'a>> {
-    let words = columns.concatenated();
-    let copied = gpu
-        .stream()
-        .memcpy_htod(&words, &mut memory.slice_mut(..words.len()));
-    copied.map_err(|error| driver_error("a batch", "copy its columns to the GPU", error))?;
-    // SAFETY: they were copied there just now; nobody writes to them while they are borrowed.
-    Ok(unsafe { DeviceColumns::new(columns, memory.slice(..words.len())) })
+impl DeviceBatch<'_> {
+    /// T
+    pub(super) fn tokens(&self) -> usize {
+        self.plan.ids.len()
+    }
+
+    /// Documents that the head pools anything of, in all passes.
+    pub(super) fn rows(&self) -> usize {
+        self.plan.rows
+    }
+
+    pub(super) fn token_ids(&self) -> DeviceTokens<'_> {
+        let BatchPlan { ids, positions, .. } = self.plan;
+        let bound = |numbers: &[u32]| numbers.iter().max().map_or(0, |&most| most as usize + 1);
+        let on_gpu = |first: usize| self.words.slice(first..first + ids.len());
+        // SAFETY: these words were uploaded, nobody writes to them while they are borrowed, and the bounds are theirs.
+        unsafe { DeviceTokens::new(on_gpu(0), on_gpu(ids.len()), bound(ids), bound(positions)) }
+    }
+
+    pub(super) fn tiles(&self) -> DeviceTiles<'_> {
+        let words = self.words.slice(2 * self.tokens()..);
+        // SAFETY: as above.
+        unsafe { DeviceTiles::new(&self.plan.tiles, words) }
+    }
+
+    /// The columns of the head, pass by pass.
+    pub(super) fn passes(&self) -> impl Iterator<Item = DeviceColumns<'_>> {
+        let mut first = 2 * self.tokens() + self.plan.tiles.words().len();
+        self.plan.passes.iter().map(move |columns| {
+            let len = columns.words().iter().map(|part| part.len()).sum::<usize>();
+            let words = self.words.slice(first..first + len);
+            first += len;
+            // SAFETY: as above.
+            unsafe { DeviceColumns::new(columns, words) }
+        })
+    }
 }

@@ -1,10 +1,10 @@
-//! The memory of an engine: everything is allocated when it starts, nothing while it runs.
+//! The memory that batches go through: all of it is set aside at start, nothing while an engine runs.
 
 #![forbid(unsafe_code)]
 
-use cudarc::driver::{CudaSlice, DeviceRepr, ValidAsZeroBits};
-
 use super::Gpu;
+use super::arena::{Arena, Piece, piece_bytes};
+use super::batch::BatchPlan;
 use super::gpu::driver_error;
 use super::kernels::{Sparsify, Storage};
 use super::weights::Sizes;
@@ -13,117 +13,126 @@ use crate::error::Result;
 /// Bytes that the pooled rows of one pass of the head may take: documents beyond them wait for the next pass.
 const POOLED_BYTES: usize = 128 << 20;
 
-/// Entries of sparse rows that a pass has room for, a document: several times what trained models give.
-const ENTRIES_PER_DOCUMENT: usize = 1024;
+/// Entries of sparse rows that there is room for, a token of the batch: several times what trained models give.
+const ENTRIES_PER_TOKEN: usize = 32;
 
-/// Hidden states of a batch of at most T tokens.
+/// What the kernels of a GPU work in, batch after batch: room for T tokens, and for R documents in the head.
 #[derive(Debug)]
-pub(super) struct Activations<T> {
-    pub(super) hidden: CudaSlice<T>,   // [T, stride]
-    pub(super) attended: CudaSlice<T>, // [T, stride]
-    pub(super) qkv: CudaSlice<T>,      // [T, 3 · heads · D]
-    pub(super) context: CudaSlice<T>,  // [T, heads · D]
-    pub(super) ffn: CudaSlice<T>,      // [T, I]
+pub(super) struct Workspace<T> {
+    pub(super) hidden: Piece<T>,   // [T, stride]
+    pub(super) attended: Piece<T>, // [T, stride]
+    pub(super) qkv: Piece<T>,      // [T, 3 · heads · D]
+    pub(super) context: Piece<T>,  // [T, heads · D]
+    pub(super) ffn: Piece<T>,      // [T, I]
+    pub(super) pooled: Piece<f32>, // [R, width]
 }
 
-/// Pooled and sparse rows of at most R documents, W values wide.
+/// What goes to the GPU and comes back from it for one batch of at most T tokens.
 #[derive(Debug)]
-pub(super) struct Rows {
-    pub(super) pooled: CudaSlice<f32>, // [R, W]
-    /// R
-    pub(super) documents: usize,
-    pub(super) total: CudaSlice<u32>,   // [1]
-    pub(super) starts: CudaSlice<u32>,  // [R]
-    pub(super) counts: CudaSlice<u32>,  // [R]
-    pub(super) damaged: CudaSlice<u32>, // [R]
-    pub(super) ids: CudaSlice<u32>,     // [entries]
-    pub(super) values: CudaSlice<f32>,  // [entries]
-    /// Made when positions are asked for the first time.
-    pub(super) positions: Option<RowPositions>,
+pub(super) struct BatchMemory {
+    pub(super) words: Piece<u32>, // what the kernels must know of the batch
+    pub(super) rows: RowMemory,
 }
 
-/// Beside pooled rows and entries of [`Rows`]: which token it was.
+/// Sparse rows of at most T documents.
 #[derive(Debug)]
-pub(super) struct RowPositions {
-    pub(super) pooled: CudaSlice<u32>, // [R, W]
-    pub(super) kept: CudaSlice<u32>,   // [entries]
+pub(super) struct RowMemory {
+    pub(super) figures: Piece<u32>, // of R documents: [total | starts, R | counts, R | damaged, R]
+    pub(super) ids: Piece<u32>,     // [entries]
+    pub(super) values: Piece<f32>,  // [entries]
 }
 
-impl<T: Storage> Activations<T> {
+/// Which token it was, beside the pooled values of a pass and the entries of all rows.
+#[derive(Debug)]
+pub(super) struct PositionMemory {
+    pub(super) pooled: Piece<u32>, // [R, width]
+    pub(super) kept: Piece<u32>,   // [entries]
+}
+
+impl<T: Storage> Workspace<T> {
     pub(super) fn new(gpu: &Gpu, tokens: usize, sizes: &Sizes) -> Result<Self> {
-        let (stride, attention) = (sizes.row.stride(), sizes.attention());
-        Ok(Self {
-            hidden: zeros(gpu, tokens * stride)?,
-            attended: zeros(gpu, tokens * stride)?,
-            qkv: zeros(gpu, tokens * 3 * attention)?,
-            context: zeros(gpu, tokens * attention)?,
-            ffn: zeros(gpu, tokens * sizes.ffn)?,
-        })
+        let mut arena = Arena::new(gpu, Self::bytes(tokens, sizes))?;
+        let [row, qkv, context, ffn] = Self::lens(tokens, sizes);
+        let mut workspace = Self {
+            hidden: arena.take(row),
+            attended: arena.take(row),
+            qkv: arena.take(qkv),
+            context: arena.take(context),
+            ffn: arena.take(ffn),
+            pooled: arena.take(rows_of_a_pass(tokens, sizes) * pooled_width(sizes)),
+        };
+        // The head leaves the padding of a row as it is, and sparsify reads it.
+        let zeroed = gpu
+            .stream()
+            .memset_zeros(&mut workspace.pooled.as_view_mut());
+        zeroed.map_err(|error| driver_error("the GPU", "clear memory", error))?;
+        Ok(workspace)
     }
 
-    /// Bytes a token.
-    pub(super) fn bytes_per_token(sizes: &Sizes) -> usize {
-        (2 * sizes.row.stride() + 4 * sizes.attention() + sizes.ffn) * size_of::<T>()
-    }
-}
-
-impl Rows {
-    pub(super) fn new(gpu: &Gpu, tokens: usize, sizes: &Sizes) -> Result<Self> {
-        let documents = Self::documents_for(tokens, sizes);
-        let entries = Self::entries(documents, sizes);
-        Ok(Self {
-            pooled: zeros(gpu, documents * Self::width(sizes))?,
-            documents,
-            total: zeros(gpu, 1)?,
-            starts: zeros(gpu, documents)?,
-            counts: zeros(gpu, documents)?,
-            damaged: zeros(gpu, documents)?,
-            ids: zeros(gpu, entries)?,
-            values: zeros(gpu, entries)?,
-            positions: None,
-        })
-    }
-
-    /// Makes room for positions.
-    pub(super) fn with_positions(&mut self, gpu: &Gpu) -> Result<()> {
-        if self.positions.is_none() {
-            self.positions = Some(RowPositions {
-                pooled: zeros(gpu, self.pooled.len())?,
-                kept: zeros(gpu, self.ids.len())?,
-            });
-        }
-        Ok(())
-    }
-
-    /// W
-    pub(super) fn width(sizes: &Sizes) -> usize {
-        Sparsify::stride(sizes.vocabulary)
-    }
-
-    fn documents_for(tokens: usize, sizes: &Sizes) -> usize {
-        tokens.min((POOLED_BYTES / (4 * Self::width(sizes))).max(1))
-    }
-
-    /// One document always has room, however many terms it has.
-    fn entries(documents: usize, sizes: &Sizes) -> usize {
-        (documents * ENTRIES_PER_DOCUMENT).max(sizes.vocabulary)
-    }
-
-    /// Bytes of all rows.
+    /// Bytes for `tokens` tokens.
     pub(super) fn bytes(tokens: usize, sizes: &Sizes) -> usize {
-        let documents = Self::documents_for(tokens, sizes);
-        4 * documents * (Self::width(sizes) + 3) + 8 * Self::entries(documents, sizes)
+        let [row, qkv, context, ffn] = Self::lens(tokens, sizes);
+        let hidden = [row, row, qkv, context, ffn]
+            .into_iter()
+            .map(piece_bytes::<T>);
+        let pooled = rows_of_a_pass(tokens, sizes) * pooled_width(sizes);
+        hidden.sum::<usize>() + piece_bytes::<f32>(pooled)
+    }
+
+    fn lens(tokens: usize, sizes: &Sizes) -> [usize; 4] {
+        let attention = sizes.attention();
+        [sizes.row.stride(), 3 * attention, attention, sizes.ffn].map(|width| tokens * width)
     }
 }
 
-/// Zeroed memory: padding between rows is read, and must be something.
-pub(super) fn zeros<U: DeviceRepr + ValidAsZeroBits>(
-    gpu: &Gpu,
-    len: usize,
-) -> Result<CudaSlice<U>> {
-    let made = gpu.stream().alloc_zeros(len);
-    made.map_err(|error| {
-        let bytes = len * size_of::<U>();
-        driver_error("the GPU", &format!("set {bytes} bytes aside"), error)
-    })
+impl BatchMemory {
+    pub(super) fn new(gpu: &Gpu, tokens: usize, sizes: &Sizes) -> Result<Self> {
+        let mut arena = Arena::new(gpu, Self::bytes(tokens, sizes))?;
+        Ok(Self {
+            words: arena.take(BatchPlan::words_at_most(tokens)),
+            rows: RowMemory {
+                figures: arena.take(figure_words(tokens)),
+                ids: arena.take(entries(tokens, sizes)),
+                values: arena.take(entries(tokens, sizes)),
+            },
+        })
+    }
+
+    /// Bytes for `tokens` tokens.
+    pub(super) fn bytes(tokens: usize, sizes: &Sizes) -> usize {
+        piece_bytes::<u32>(BatchPlan::words_at_most(tokens))
+            + piece_bytes::<u32>(figure_words(tokens))
+            + 2 * piece_bytes::<u32>(entries(tokens, sizes))
+    }
+}
+
+impl PositionMemory {
+    pub(super) fn new(gpu: &Gpu, pooled: usize, entries: usize) -> Result<Self> {
+        let bytes = piece_bytes::<u32>(pooled) + piece_bytes::<u32>(entries);
+        let mut arena = Arena::new(gpu, bytes)?;
+        Ok(Self {
+            pooled: arena.take(pooled),
+            kept: arena.take(entries),
+        })
+    }
+}
+
+/// Values from one pooled row to the next.
+pub(super) fn pooled_width(sizes: &Sizes) -> usize {
+    Sparsify::stride(sizes.vocabulary)
+}
+
+/// R: documents of a batch of T tokens that the head takes at a time. No more can have a token.
+pub(super) fn rows_of_a_pass(tokens: usize, sizes: &Sizes) -> usize {
+    tokens.min((POOLED_BYTES / (4 * pooled_width(sizes))).max(1))
+}
+
+/// Words for the total of all rows and three figures of each.
+pub(super) fn figure_words(rows: usize) -> usize {
+    1 + 3 * rows
+}
+
+/// Entries that there is room for: one document always has it, however many terms it has.
+pub(super) fn entries(tokens: usize, sizes: &Sizes) -> usize {
+    (tokens * ENTRIES_PER_TOKEN).max(sizes.vocabulary)
 }

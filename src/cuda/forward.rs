@@ -4,7 +4,7 @@
 
 use super::Gpu;
 use super::batch::DeviceBatch;
-use super::buffers::Activations;
+use super::buffers::Workspace;
 use super::kernels::{
     AddLn, AddLnArgs, Attention, AttentionArgs, EmbedLn, EmbedLnArgs, Epilogue, Gemm, GemmArgs,
     Storage,
@@ -41,21 +41,21 @@ impl<T: Storage> Kernels<T> {
     }
 }
 
-/// Leaves the last layer's hidden states behind the head's transform in `activations.attended`, `[T, stride]`.
+/// Leaves the last layer's hidden states behind the head's transform in `workspace.attended`, `[T, stride]`.
 pub(super) fn forward<T: Storage>(
     kernels: &Kernels<T>,
     weights: &Weights<T>,
     sizes: &Sizes,
-    activations: &mut Activations<T>,
+    workspace: &mut Workspace<T>,
     batch: &DeviceBatch<'_>,
     eps: f32,
 ) -> Result<()> {
     let (row, stride, tokens) = (sizes.row, sizes.row.stride(), batch.tokens());
-    let mut hidden = activations.hidden.slice_mut(..tokens * stride);
-    let mut attended = activations.attended.slice_mut(..tokens * stride);
-    let mut qkv = activations.qkv.slice_mut(..tokens * 3 * sizes.attention());
-    let mut context = activations.context.slice_mut(..tokens * sizes.attention());
-    let mut ffn = activations.ffn.slice_mut(..tokens * sizes.ffn);
+    let mut hidden = workspace.hidden.slice_mut(..tokens * stride);
+    let mut attended = workspace.attended.slice_mut(..tokens * stride);
+    let mut qkv = workspace.qkv.slice_mut(..tokens * 3 * sizes.attention());
+    let mut context = workspace.context.slice_mut(..tokens * sizes.attention());
+    let mut ffn = workspace.ffn.slice_mut(..tokens * sizes.ffn);
     let add_ln =
         |x: &mut CudaViewMut<'_, T>, residual: Option<&CudaViewMut<'_, T>>, norm: &Norm| {
             kernels.add_ln.launch(AddLnArgs {

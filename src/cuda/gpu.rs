@@ -73,8 +73,8 @@ impl Gpu {
         Self::check(number)?;
         let failed = |error| driver_error(&format!("GPU {number}"), "open it", error);
         let context = CudaContext::new(number).map_err(failed)?;
-        // SAFETY: everything that a GPU's memory is used for is ordered by the one stream of this value; whoever shares
-        // memory between two of them waits in between.
+        // SAFETY: kernels are on the one stream of this value. Whoever copies on another stream, or shares memory between
+        // two values, orders that by events or waits in between.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(failed)?;
         let processors = context.attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
@@ -88,6 +88,12 @@ impl Gpu {
     /// The stream that its work goes to.
     pub fn stream(&self) -> &Arc<CudaStream> {
         &self.stream
+    }
+
+    /// Another stream, whose work nothing orders against that of the first.
+    pub(super) fn new_stream(&self) -> Result<Arc<CudaStream>> {
+        let made = self.stream.context().new_stream();
+        made.map_err(|error| driver_error("the GPU", "make a stream", error))
     }
 
     /// Multiprocessors that it has.
@@ -146,5 +152,9 @@ pub(super) fn driver_error(place: &str, action: &str, error: DriverError) -> Err
         |_| format!("{:?}", error.0),
         |text| text.to_string_lossy().into_owned(),
     );
-    Error::device(place, format!("cannot {action}: {said}"), remedy)
+    let problem = format!("cannot {action}: {said}");
+    if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+        return Error::out_of_memory(place, problem, remedy);
+    }
+    Error::device(place, problem, remedy)
 }

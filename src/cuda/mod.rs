@@ -6,6 +6,8 @@
 #[cfg(not(lexpeak_cuda))]
 mod absent;
 #[cfg(lexpeak_cuda)]
+mod arena;
+#[cfg(lexpeak_cuda)]
 mod batch;
 #[cfg(lexpeak_cuda)]
 mod buffers;
@@ -19,12 +21,14 @@ mod images;
 #[cfg(lexpeak_cuda)]
 pub mod kernels;
 #[cfg(lexpeak_cuda)]
+mod staging;
+#[cfg(lexpeak_cuda)]
 mod weights;
 
 #[cfg(not(lexpeak_cuda))]
-pub(crate) use absent::{device_count, device_name, engine};
+pub(crate) use absent::{device_count, device_name, engines};
 #[cfg(lexpeak_cuda)]
-pub(crate) use engine::{device_count, device_name, engine};
+pub(crate) use engine::{device_count, device_name, engines};
 #[cfg(lexpeak_cuda)]
 pub use gpu::Gpu;
 

@@ -11,8 +11,9 @@ mod memory;
 mod model;
 mod options;
 mod output;
-mod sandbox;
 #[cfg(unix)]
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
+
+use support::sandbox;

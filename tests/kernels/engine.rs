@@ -120,7 +120,7 @@ fn rows_are_pruned_as_on_the_cpu() {
         kept.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         kept.truncate(9);
         kept.sort_unstable_by_key(|&(id, _)| id);
-        assert!(some.entries().eq(kept));
+        assert!(!kept.is_empty() && some.entries().eq(kept));
     }
     rig.assert_sound();
 }

@@ -31,12 +31,15 @@ struct Operands {
     pooled: Vec<Vec<f32>>, // [S, V]
     bias: Vec<f32>,        // [V]
     threshold: f32,
+    /// Entries of earlier launches.
+    earlier: u32,
     capacity: usize,
     positions: bool,
 }
 
 /// What a launch leaves.
 struct Output {
+    /// Entries of its own.
     total: u32,
     starts: Vec<u32>,
     counts: Vec<u32>,
@@ -73,6 +76,7 @@ impl Operands {
             pooled,
             bias,
             threshold: 0.0,
+            earlier: 0,
             positions: true,
         }
     }
@@ -103,7 +107,8 @@ impl Operands {
         };
         let pooled_positions = upload(gpu, &self.padded((0..rows).map(all), POISON));
         let poisoned = |len| upload(gpu, &vec![POISON; len]);
-        let (mut total, mut starts, mut counts) = (poisoned(1), poisoned(rows), poisoned(rows));
+        let mut total = upload(gpu, &[self.earlier]);
+        let (mut starts, mut counts) = (poisoned(rows), poisoned(rows));
         let (mut damaged, mut ids) = (poisoned(rows), poisoned(self.capacity));
         let mut kept_positions = poisoned(self.capacity);
         let mut values = upload(gpu, &vec![f32::NAN; self.capacity]);
@@ -125,7 +130,7 @@ impl Operands {
         };
         kernel.launch(args).expect("the operands fit");
         Output {
-            total: download(gpu, &total)[0],
+            total: download(gpu, &total)[0] - self.earlier,
             starts: download(gpu, &starts),
             counts: download(gpu, &counts),
             damaged: download(gpu, &damaged),
@@ -157,12 +162,12 @@ impl Operands {
         // The segments lie end to end, and what nobody owns is as it was.
         let mut segments: Vec<_> = (0..rows).map(|row| output.segment(row)).collect();
         segments.sort_by_key(|segment| (segment.start, segment.end));
-        let mut end = 0;
+        let mut end = self.earlier as usize;
         for segment in &segments {
             assert_eq!(segment.start, end, "{what}: {segments:?}");
             end = segment.end;
         }
-        assert_eq!(output.total as usize, end, "{what}");
+        assert_eq!((output.total + self.earlier) as usize, end, "{what}");
         let written = |at| {
             segments
                 .iter()
@@ -406,6 +411,19 @@ fn rows_past_the_capacity_are_counted_and_not_written() {
             operands.check(&output);
             assert_eq!(output.total as usize, needed);
         });
+    }
+}
+
+#[test]
+fn rows_are_written_behind_those_of_earlier_launches() {
+    let rig = Rig::new();
+    let kernel = Sparsify::load(&rig.gpu, HEADS[0]).unwrap();
+    let mut operands = Operands::random(HEADS[0], 1000, &[0.1, 0.0, 0.3]);
+    operands.earlier = 5;
+    let needed = operands.run(&rig, &kernel).total as usize;
+    for capacity in [operands.capacity, needed + 5, needed + 4] {
+        operands.capacity = capacity;
+        rig.under_all_schedules(|| operands.check(&operands.run(&rig, &kernel)));
     }
 }
 

@@ -8,4 +8,5 @@ pub mod golden_rows;
 pub mod peak_memory;
 pub mod random_model;
 pub mod random_tensors;
+pub mod sandbox;
 pub mod weight_files;

@@ -28,7 +28,7 @@ pub struct SparsifyArgs<'a> {
     pub terms: usize,
     /// Weights above it are kept; those of 0 never are.
     pub threshold: f32,
-    /// 1: entries of all rows, written or not.
+    /// 1: entries so far, written or not: those of these rows are added, and written behind the ones before.
     pub total: CudaViewMut<'a, u32>,
     /// S: where each row begins in `ids`.
     pub starts: CudaViewMut<'a, u32>,
@@ -128,8 +128,6 @@ impl Sparsify {
             .unzip();
         let shapes = format!("{rows} rows of {terms}, {capacity} entries");
         let refused = |error: DriverError| self.kernel.refused(&shapes, error);
-        let stream = self.kernel.stream();
-        stream.memset_zeros(&mut total).map_err(refused)?;
         if rows == 0 {
             return Ok(());
         }
@@ -140,7 +138,7 @@ impl Sparsify {
         // sparsify(const float* pooled, const float* bias, const unsigned* positions_in, int terms, float threshold,
         //          unsigned capacity, unsigned* total, unsigned* starts, unsigned* counts, unsigned* damaged,
         //          unsigned* ids, float* values, unsigned* positions)
-        let mut launch = stream.launch_builder(self.kernel.function());
+        let mut launch = self.kernel.stream().launch_builder(self.kernel.function());
         launch.arg(&pooled).arg(&bias);
         match &pooled_positions {
             Some(positions) => launch.arg(positions),

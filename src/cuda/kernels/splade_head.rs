@@ -68,15 +68,6 @@ impl HeadColumns {
         }
     }
 
-    /// Forgets all documents.
-    pub fn clear(&mut self) {
-        self.columns.clear();
-        self.groups.clear();
-        self.spans.clear();
-        self.spans.push(0);
-        (self.documents, self.rows) = (0, 0);
-    }
-
     /// Appends the document whose tokens are `rows` of the hidden states; one without rows is left out.
     pub fn push(&mut self, rows: &[u32]) {
         let document = self.documents as u32;
@@ -105,15 +96,9 @@ impl HeadColumns {
         }
     }
 
-    /// Columns, groups and spans, one behind the other, for one copy to the GPU.
-    pub fn concatenated(&self) -> Vec<u32> {
-        [&self.columns[..], &self.groups, &self.spans].concat()
-    }
-
-    /// Words that documents of `tokens` tokens together take at most.
-    pub fn words(tokens: usize) -> usize {
-        // Each token may be a document of its own, with a group and a span.
-        (shape::GROUP as usize + 2) * tokens + 1
+    /// Columns, groups and spans: the words that the kernel reads, one part behind the other.
+    pub fn words(&self) -> [&[u32]; 3] {
+        [&self.columns, &self.groups, &self.spans]
     }
 
     /// S: documents with a row.
@@ -149,9 +134,14 @@ impl<'a> DeviceColumns<'a> {
     ///
     /// # Safety
     ///
-    /// `words` holds the [words](HeadColumns::concatenated) of `host` when a kernel runs.
+    /// `words` holds the [words](HeadColumns::words) of `host` when a kernel runs.
     pub unsafe fn new(host: &'a HeadColumns, words: CudaView<'a, u32>) -> Self {
         Self { host, words }
+    }
+
+    /// S: documents with a row.
+    pub fn documents(&self) -> usize {
+        self.host.documents
     }
 }
 
@@ -245,8 +235,8 @@ impl<T: Storage> SpladeHead<T> {
         }
         check_len(name, "decoder", decoder.len(), vocabulary * depth)?;
         check_len(name, "hidden", hidden.len(), hidden.len() / depth * depth)?;
-        let ends = [host.columns.len(), host.groups.len(), host.spans.len()];
-        check_len(name, "columns", words.len(), ends.iter().sum())?;
+        let lens = host.words().map(<[u32]>::len);
+        check_len(name, "columns", words.len(), lens.iter().sum())?;
         check_len(name, "pooled", pooled.len(), host.documents * width)?;
         let wanted = if self.positions { pooled.len() } else { 0 };
         let given = positions.as_ref().map_or(0, CudaViewMut::len);
@@ -280,9 +270,9 @@ impl<T: Storage> SpladeHead<T> {
         // splade_head(const T* hidden, const T* decoder, [const float* bias,] const uint32_t* columns,
         //             const uint32_t* groups, const uint32_t* spans, float* pooled, [uint32_t* positions,]
         //             int vocabulary, int width, int depth [, int twice])
-        let columns = words.slice(..ends[0]);
-        let groups = words.slice(ends[0]..ends[0] + ends[1]);
-        let spans = words.slice(ends[0] + ends[1]..);
+        let columns = words.slice(..lens[0]);
+        let groups = words.slice(lens[0]..lens[0] + lens[1]);
+        let spans = words.slice(lens[0] + lens[1]..);
         let mut launch = self.kernel.stream().launch_builder(self.kernel.function());
         launch.arg(&hidden).arg(&decoder);
         if self.pooling == Pooling::Sum {
