@@ -13,6 +13,8 @@ mod add_ln;
 #[cfg(lexpeak_cuda)]
 mod attention;
 #[cfg(lexpeak_cuda)]
+mod command;
+#[cfg(lexpeak_cuda)]
 mod embed_ln;
 #[cfg(lexpeak_cuda)]
 mod engine;

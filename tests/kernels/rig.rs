@@ -14,7 +14,7 @@ static TURN: Mutex<()> = Mutex::new(());
 /// A GPU for one test.
 pub struct Rig {
     pub gpu: Gpu,
-    standin: Option<&'static Standin>,
+    pub standin: Option<&'static Standin>,
     _turn: MutexGuard<'static, ()>,
 }
 

@@ -186,8 +186,9 @@ impl Run {
         self.ends(code, parts)
     }
 
+    /// The run ended with exit code `code`, and all of `parts` stand in what it said.
     #[track_caller]
-    fn ends(self, code: i32, parts: &[&str]) -> Self {
+    pub fn ends(self, code: i32, parts: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
         for part in parts {

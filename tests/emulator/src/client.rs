@@ -13,6 +13,7 @@
 use std::ffi::{CStr, c_char, c_int, c_uint};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use libloading::Library;
@@ -78,6 +79,7 @@ pub struct Finding {
 /// The stand-in, loaded.
 #[derive(Debug)]
 pub struct Standin {
+    path: PathBuf,
     library: Library,
     functions: Functions,
 }
@@ -255,6 +257,11 @@ impl Standin {
         unsafe { (self.functions.thread)() }
     }
 
+    /// Makes a program that is yet to be started run on the stand-in, too. Its devices are those of the environment.
+    pub fn preload<'a>(&self, program: &'a mut Command) -> &'a mut Command {
+        program.env("LD_PRELOAD", &self.path)
+    }
+
     /// The library itself.
     pub fn library(&self) -> &Library {
         &self.library
@@ -337,7 +344,11 @@ impl Standin {
         // SAFETY: it is the stand-in, and its interface version is this one.
         let functions =
             unsafe { Functions::of(&library) }.map_err(|error| refused(error.to_string()))?;
-        let standin = Standin { library, functions };
+        let standin = Standin {
+            path: path.to_owned(),
+            library,
+            functions,
+        };
         let (major, minor) = standin.capability_to_be();
         announce(&format!(
             "the stand-in (compute capability {major}.{minor})"

@@ -5,9 +5,9 @@ use std::ffi::{c_char, c_int, c_uint};
 
 use super::context::Context;
 use super::entry::{enter, enter_uninitialised, out};
-use super::environment::{Capability, Settings};
+use super::environment::Settings;
 use super::error::{Code, misuse};
-use super::memory::{ADDRESSES_PER_DEVICE, CAPACITY, FIRST_DEVICE, Owner};
+use super::memory::{ADDRESSES_PER_DEVICE, FIRST_DEVICE, Owner};
 use super::model::Model;
 use super::pool::Pool;
 use super::table::Handle;
@@ -40,12 +40,12 @@ pub struct Device {
 
 impl Device {
     /// The device with this number.
-    pub fn new(index: usize, capability: Capability) -> Self {
+    pub fn new(index: usize, settings: &Settings) -> Self {
         Device {
-            model: Model::of(capability),
+            model: Model::of(settings.capability),
             memory: GlobalMemory::new(
                 (FIRST_DEVICE + index as u64) * ADDRESSES_PER_DEVICE,
-                CAPACITY,
+                settings.memory,
             ),
             owners: BTreeMap::new(),
             primary: None,
@@ -58,7 +58,7 @@ impl Device {
     /// The devices that the settings ask for.
     pub fn all(settings: &Settings) -> Vec<Self> {
         (0..settings.devices)
-            .map(|index| Device::new(index, settings.capability))
+            .map(|index| Device::new(index, settings))
             .collect()
     }
 }

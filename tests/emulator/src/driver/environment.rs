@@ -1,4 +1,4 @@
-//! What the environment chooses: `STANDIN_CC`, `STANDIN_DEVICES`, `STANDIN_SEED`, `STANDIN_REPORT`.
+//! What the environment chooses: `STANDIN_CC`, `STANDIN_DEVICES`, `STANDIN_MEMORY`, `STANDIN_SEED`, `STANDIN_REPORT`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,9 +6,15 @@ use std::path::PathBuf;
 /// Most devices: each has an address range of its own.
 pub const MAX_DEVICES: usize = 8;
 
+/// Memory of a device unless asked otherwise, and at most: far less than a GPU has, so that a program that wants too much for
+/// most machines is told so. Only what is touched costs memory of the host.
+pub const MEMORY: u64 = 16 << 30;
+
 /// Compute capabilities that the stand-in can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
+    /// 7.5, as a T4: for what programs say of a GPU that is too old for them.
+    Turing,
     /// 8.0, as an A100.
     Ampere,
     /// 9.0, as an H100.
@@ -19,6 +25,7 @@ impl Capability {
     /// Major and minor number.
     pub fn numbers(self) -> (u32, u32) {
         match self {
+            Capability::Turing => (7, 5),
             Capability::Ampere => (8, 0),
             Capability::Hopper => (9, 0),
         }
@@ -26,7 +33,7 @@ impl Capability {
 
     /// The capability with these numbers.
     pub fn from_numbers(major: u32, minor: u32) -> Option<Self> {
-        [Capability::Ampere, Capability::Hopper]
+        [Capability::Turing, Capability::Ampere, Capability::Hopper]
             .into_iter()
             .find(|one| one.numbers() == (major, minor))
     }
@@ -39,6 +46,8 @@ pub struct Settings {
     pub capability: Capability,
     /// How many there are.
     pub devices: usize,
+    /// Bytes of memory that each has.
+    pub memory: u64,
     /// Schedule seed; 0 is the default order.
     pub seed: u64,
     /// Where reports are appended.
@@ -50,6 +59,7 @@ impl Default for Settings {
         Settings {
             capability: Capability::Hopper,
             devices: 1,
+            memory: MEMORY,
             seed: 0,
             report: None,
         }
@@ -73,11 +83,12 @@ impl Settings {
         let mut settings = Settings::default();
         if let Some(value) = text("STANDIN_CC")? {
             settings.capability = match value.as_str() {
+                "7.5" => Capability::Turing,
                 "8.0" => Capability::Ampere,
                 "9.0" => Capability::Hopper,
                 _ => {
                     return Err(format!(
-                        "STANDIN_CC={value}: the stand-in has compute capability 8.0 or 9.0"
+                        "STANDIN_CC={value}: the stand-in has compute capability 7.5, 8.0 or 9.0"
                     ));
                 }
             };
@@ -87,6 +98,15 @@ impl Settings {
                 .filter(|count| (1..=MAX_DEVICES).contains(count))
                 .ok_or_else(|| {
                     format!("STANDIN_DEVICES={value}: a number from 1 to {MAX_DEVICES} is wanted")
+                })?;
+        }
+        if let Some(value) = text("STANDIN_MEMORY")? {
+            settings.memory = (value.parse().ok())
+                .filter(|megabytes| (1..=MEMORY >> 20).contains(megabytes))
+                .map(|megabytes| megabytes << 20)
+                .ok_or_else(|| {
+                    let most = MEMORY >> 20;
+                    format!("STANDIN_MEMORY={value}: a number of MiB from 1 to {most} is wanted")
                 })?;
         }
         if let Some(value) = text("STANDIN_SEED")? {
@@ -121,7 +141,12 @@ mod tests {
             read("STANDIN_CC", "9.0").unwrap().capability,
             Capability::Hopper
         );
+        assert_eq!(
+            read("STANDIN_CC", "7.5").unwrap().capability,
+            Capability::Turing
+        );
         assert_eq!(read("STANDIN_DEVICES", "2").unwrap().devices, 2);
+        assert_eq!(read("STANDIN_MEMORY", "64").unwrap().memory, 64 << 20);
         assert_eq!(
             read("STANDIN_SEED", "18446744073709551615").unwrap().seed,
             u64::MAX
@@ -131,7 +156,10 @@ mod tests {
             Some("a/b".into())
         );
         for (name, value) in [
-            ("STANDIN_CC", "7.5"),
+            ("STANDIN_CC", "7.0"),
+            ("STANDIN_MEMORY", "0"),
+            ("STANDIN_MEMORY", "16385"),
+            ("STANDIN_MEMORY", "1G"),
             ("STANDIN_DEVICES", "0"),
             ("STANDIN_DEVICES", "9"),
             ("STANDIN_SEED", "-1"),

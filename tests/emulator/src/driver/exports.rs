@@ -154,7 +154,7 @@ pub extern "C" fn standin_set_devices(major: u32, minor: u32, count: u32) -> Cod
         let capability = Capability::from_numbers(major, minor);
         driver.settings.capability = capability.ok_or_else(|| {
             refuse(format!(
-                "compute capability {major}.{minor}: 8.0 and 9.0 are possible"
+                "compute capability {major}.{minor}: 7.5, 8.0 and 9.0 are possible"
             ))
         })?;
         if !(1..=MAX_DEVICES).contains(&(count as usize)) {

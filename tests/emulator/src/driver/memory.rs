@@ -17,10 +17,6 @@ pub const ADDRESSES_PER_DEVICE: u64 = crate::memory::WINDOW_BYTES;
 /// Device 0 has the addresses behind the windows of shared, local and parameter memory.
 pub const FIRST_DEVICE: u64 = crate::memory::PARAMETER_WINDOW / ADDRESSES_PER_DEVICE + 1;
 
-/// Memory of a device: far less than a GPU has, so that a program that wants too much for most machines is told so.
-/// Only what is touched costs memory of the host.
-pub const CAPACITY: u64 = 16 << 30;
-
 /// To whom an allocation belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {

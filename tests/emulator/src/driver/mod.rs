@@ -17,8 +17,9 @@
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
-//! | `STANDIN_CC` | compute capability: `8.0` (numbers of an A100) or `9.0` (of an H100) | `9.0` |
+//! | `STANDIN_CC` | compute capability: `7.5` (numbers of a T4), `8.0` (of an A100) or `9.0` (of an H100) | `9.0` |
 //! | `STANDIN_DEVICES` | number of devices, 1 to 8 | 1 |
+//! | `STANDIN_MEMORY` | memory of a device in MiB, up to 16384 | 16384 |
 //! | `STANDIN_SEED` | 0: tasks, blocks and warps in a fixed order; others: a random order that streams and events allow | 0 |
 //! | `STANDIN_REPORT` | file to which each finding is appended | none |
 //!

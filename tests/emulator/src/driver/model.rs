@@ -13,6 +13,10 @@ pub struct Model {
     pub capability: Capability,
     /// Multiprocessors.
     pub multiprocessors: u32,
+    /// Threads of a multiprocessor.
+    pub threads_per_multiprocessor: u32,
+    /// Blocks of a multiprocessor.
+    pub blocks_per_multiprocessor: u32,
     /// Shared memory of a multiprocessor, in bytes.
     pub shared_per_multiprocessor: u32,
     /// Most shared memory of a block, in bytes.
@@ -25,21 +29,32 @@ pub struct Model {
     pub memory_clock: u32,
 }
 
-/// Most threads of a block, on both models.
+/// Most threads of a block, on all models.
 pub const MAX_THREADS_PER_BLOCK: u32 = 1024;
-/// Threads of a multiprocessor.
-pub const THREADS_PER_MULTIPROCESSOR: u32 = 2048;
-/// Blocks of a multiprocessor.
-pub const BLOCKS_PER_MULTIPROCESSOR: u32 = 32;
 /// Shared memory of a block without asking for more, in bytes.
 pub const SHARED_PER_BLOCK: u32 = 48 << 10;
 /// Shared memory that the system takes from every block, in bytes.
 pub const SYSTEM_SHARED: u32 = 1 << 10;
 
+const T4: Model = Model {
+    name: "Stand-in for NVIDIA T4 (compute capability 7.5)",
+    capability: Capability::Turing,
+    multiprocessors: 40,
+    threads_per_multiprocessor: 1024,
+    blocks_per_multiprocessor: 16,
+    shared_per_multiprocessor: 64 << 10,
+    shared_opt_in: 64 << 10,
+    l2: 4 << 20,
+    clock: 1_590_000,
+    memory_clock: 5_001_000,
+};
+
 const A100: Model = Model {
     name: "Stand-in for NVIDIA A100 (compute capability 8.0)",
     capability: Capability::Ampere,
     multiprocessors: 108,
+    threads_per_multiprocessor: 2048,
+    blocks_per_multiprocessor: 32,
     shared_per_multiprocessor: 164 << 10,
     shared_opt_in: 163 << 10,
     l2: 40 << 20,
@@ -51,6 +66,8 @@ const H100: Model = Model {
     name: "Stand-in for NVIDIA H100 (compute capability 9.0)",
     capability: Capability::Hopper,
     multiprocessors: 132,
+    threads_per_multiprocessor: 2048,
+    blocks_per_multiprocessor: 32,
     shared_per_multiprocessor: 228 << 10,
     shared_opt_in: 227 << 10,
     l2: 50 << 20,
@@ -62,6 +79,7 @@ impl Model {
     /// The model with a compute capability.
     pub fn of(capability: Capability) -> Self {
         match capability {
+            Capability::Turing => T4,
             Capability::Ampere => A100,
             Capability::Hopper => H100,
         }
@@ -89,7 +107,7 @@ impl Model {
             /* MEMORY_CLOCK_RATE */ 36 => self.memory_clock,
             /* GLOBAL_MEMORY_BUS_WIDTH */ 37 => 5120,
             /* L2_CACHE_SIZE */ 38 => self.l2,
-            /* MAX_THREADS_PER_MULTIPROCESSOR */ 39 => THREADS_PER_MULTIPROCESSOR,
+            /* MAX_THREADS_PER_MULTIPROCESSOR */ 39 => self.threads_per_multiprocessor,
             /* ASYNC_ENGINE_COUNT */ 40 => 3,
             /* UNIFIED_ADDRESSING */ 41 => 1,
             /* COMPUTE_CAPABILITY_MAJOR */ 75 => major,
@@ -100,7 +118,7 @@ impl Model {
             /* COOPERATIVE_LAUNCH */ 95 => 1,
             /* MAX_SHARED_MEMORY_PER_BLOCK_OPTIN */ 97 => self.shared_opt_in,
             /* HOST_REGISTER_SUPPORTED */ 99 => 1,
-            /* MAX_BLOCKS_PER_MULTIPROCESSOR */ 106 => BLOCKS_PER_MULTIPROCESSOR,
+            /* MAX_BLOCKS_PER_MULTIPROCESSOR */ 106 => self.blocks_per_multiprocessor,
             /* RESERVED_SHARED_MEMORY_PER_BLOCK */ 111 => SYSTEM_SHARED,
             /* MEMORY_POOLS_SUPPORTED */ 115 => 1,
             /* CLUSTER_LAUNCH, TENSOR_MAP_ACCESS_SUPPORTED */

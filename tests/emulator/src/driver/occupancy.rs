@@ -8,7 +8,7 @@ use super::error::{Code, Failure, misuse};
 use super::function::{Function, static_shared};
 use super::launch::Shape;
 use super::launch_calls::Configuration;
-use super::model::{BLOCKS_PER_MULTIPROCESSOR, Model, SYSTEM_SHARED, THREADS_PER_MULTIPROCESSOR};
+use super::model::{Model, SYSTEM_SHARED};
 use super::state::Driver;
 use super::table::Handle;
 use crate::exec::Dimensions;
@@ -29,14 +29,16 @@ pub fn blocks_at_once(
     if threads == 0 || threads > function.max_threads() {
         return 0;
     }
-    let by_threads = THREADS_PER_MULTIPROCESSOR / threads.next_multiple_of(32);
+    let by_threads = model.threads_per_multiprocessor / threads.next_multiple_of(32);
     let shared = static_shared(&function.kernel).saturating_add(dynamic_shared);
     if shared > model.shared_opt_in {
         return 0;
     }
     let by_shared =
         model.shared_per_multiprocessor / (shared + SYSTEM_SHARED).next_multiple_of(SHARED_UNIT);
-    by_threads.min(by_shared).min(BLOCKS_PER_MULTIPROCESSOR)
+    by_threads
+        .min(by_shared)
+        .min(model.blocks_per_multiprocessor)
 }
 
 /// Most dynamic shared memory a block with which `blocks` blocks fit on a multiprocessor.

@@ -1,0 +1,260 @@
+//! The command on GPUs, in a process of its own: the original PyTorch models' rows, the same bytes in any company, any number
+//! of devices, and what it says where a GPU does not do.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+use crate::rig::Rig;
+use crate::support::agreement::Agreement;
+use crate::support::demo_model;
+use crate::support::golden_rows::{GoldenRow, SpecialTokens};
+use crate::support::random_model::RandomModel;
+use crate::support::sandbox::{Run, Sandbox, json_lines, rows};
+
+/// How far a weight may be from PyTorch's in f32.
+const TOLERANCES: [(&str, f64); 2] = [("f16", 2e-2), ("bf16", 8e-2)];
+
+/// Rounding errors of all tokens add up in a sum: three times the tolerance, or a share of the weight where that is more.
+const SUM_FACTOR: f64 = 3.0;
+const SUM_SHARE: f64 = 0.01;
+
+/// `encode` of a model with `options`, on a GPU or its stand-in, which must find nothing wrong.
+struct Encode<'a> {
+    rig: &'a Rig,
+    sandbox: &'a Sandbox,
+    model: &'a Path,
+}
+
+impl<'a> Encode<'a> {
+    fn of(rig: &'a Rig, sandbox: &'a Sandbox) -> Self {
+        let model = Path::new("model");
+        Self {
+            rig,
+            sandbox,
+            model,
+        }
+    }
+
+    fn command(&self, options: &str) -> Command {
+        let model = self.model.display();
+        let line =
+            format!("encode --model {model} --input - --input-format jsonl --output - {options}");
+        let mut command = self.sandbox.command(&line);
+        command
+            .env_remove("CUDA_VISIBLE_DEVICES")
+            .env("STANDIN_REPORT", "report");
+        if let Some(standin) = self.rig.standin {
+            standin.preload(&mut command);
+        }
+        command
+    }
+
+    fn finish(&self, mut command: Command, texts: &[impl AsRef<str>]) -> Run {
+        self.sandbox.write("texts.jsonl", json_lines(texts));
+        let input = File::open(self.sandbox.path("texts.jsonl")).expect("it is there");
+        Run::of(command.stdin(input))
+    }
+
+    /// The rows of `texts` as the command writes them.
+    #[track_caller]
+    fn run(&self, options: &str, texts: &[impl AsRef<str>]) -> String {
+        let run = self.finish(self.command(options), texts).succeeds();
+        let report = fs::read_to_string(self.sandbox.path("report")).unwrap_or_default();
+        assert_eq!(report, "", "what the stand-in found");
+        run.stdout
+    }
+
+    /// Compares with a model's golden rows; those with the same options are one run.
+    fn compare_with_golden_rows(&self, agreement: &mut Agreement, dtype: &str, name: &str) {
+        let mut by_options: BTreeMap<String, Vec<GoldenRow>> = BTreeMap::new();
+        for row in GoldenRow::of(name) {
+            let special_tokens = match row.special_tokens {
+                SpecialTokens::Keep => "keep",
+                SpecialTokens::ZeroColumns => "zero-columns",
+                SpecialTokens::DropPositions => "drop-positions",
+            };
+            let mut options = format!("--special-tokens {special_tokens}");
+            if let Some(length) = row.max_length {
+                options += &format!(" --max-length {length}");
+            }
+            by_options.entry(options).or_default().push(row);
+        }
+        for (options, golden) in by_options {
+            let texts: Vec<&str> = golden.iter().map(|row| row.text.as_str()).collect();
+            let options = format!("--device cuda --dtype {dtype} --batch-tokens 512 {options}");
+            let found = rows(&self.run(&options, &texts));
+            assert_eq!(found.len(), golden.len());
+            for (found, golden) in found.iter().zip(&golden) {
+                let what = format!("{name} {}", golden.label());
+                agreement.row(&what, &found.entries(), &golden.entries());
+            }
+        }
+    }
+}
+
+#[test]
+fn it_matches_pytorch_on_random_models() {
+    let rig = Rig::new();
+    for (dtype, tolerance) in TOLERANCES {
+        for (sums, factor, share) in [(false, 1.0, 0.0), (true, SUM_FACTOR, SUM_SHARE)] {
+            let mut agreement = Agreement::within(tolerance * factor).or_share(share);
+            let models = RandomModel::all().into_iter();
+            for model in models.filter(|model| model.name.contains("sum") == sums) {
+                let sandbox = Sandbox::with(&model);
+                let encode = Encode::of(&rig, &sandbox);
+                encode.compare_with_golden_rows(&mut agreement, dtype, &model.name);
+            }
+            agreement.finish(&format!(
+                "--device cuda --dtype {dtype} against PyTorch, random models"
+            ));
+        }
+    }
+}
+
+#[test]
+fn it_matches_pytorch_on_the_demo_model() {
+    let rig = Rig::new();
+    let sandbox = Sandbox::empty();
+    let encode = Encode {
+        model: &demo_model::folder(),
+        ..Encode::of(&rig, &sandbox)
+    };
+    for (dtype, tolerance) in TOLERANCES {
+        let mut agreement = Agreement::within(tolerance);
+        encode.compare_with_golden_rows(&mut agreement, dtype, "splade_tiny");
+        agreement.finish(&format!(
+            "--device cuda --dtype {dtype} against PyTorch, demo model"
+        ));
+    }
+}
+
+/// Each line without its id, which is the place of the text.
+fn vectors(output: &str) -> Vec<&str> {
+    output
+        .lines()
+        .map(|line| line.split_once(',').expect("more follows the id").1)
+        .collect()
+}
+
+#[test]
+fn a_document_has_the_same_bytes_alone_in_a_batch_in_another_order_and_on_more_devices() {
+    let rig = Rig::new();
+    let golden = GoldenRow::of("bert");
+    let mut texts: Vec<&str> = golden.iter().map(|row| row.text.as_str()).collect();
+    let sandbox = Sandbox::new();
+    let encode = Encode::of(&rig, &sandbox);
+    for dtype in ["f16", "bf16"] {
+        let options = format!("--dtype {dtype} --device");
+        let together = encode.run(&format!("{options} cuda:0"), &texts);
+        assert!(vectors(&together).iter().any(|vector| vector.len() > 300));
+        assert_eq!(
+            together,
+            encode.run(&format!("{options} cuda:0"), &texts),
+            "twice"
+        );
+        // Each is a batch.
+        let alone = encode.run(&format!("{options} cuda:0 --batch-tokens 1"), &texts);
+        assert_eq!(together, alone, "{dtype}: alone");
+
+        let mut several = encode.command(&format!("{options} cuda --batch-tokens 40"));
+        several.env("STANDIN_DEVICES", "3");
+        let several = encode.finish(several, &texts).succeeds();
+        if rig.standin.is_some() {
+            assert!(
+                several.stderr.contains("3 x Stand-in"),
+                "{}",
+                several.stderr
+            );
+        }
+        assert_eq!(together, several.stdout, "{dtype}: all devices");
+
+        texts.reverse();
+        let reversed = encode.run(&format!("{options} cuda:0 --batch-tokens 100"), &texts);
+        texts.reverse();
+        let mut reversed = vectors(&reversed);
+        reversed.reverse();
+        assert_eq!(vectors(&together), reversed, "{dtype}: reversed");
+    }
+}
+
+/// More documents than the head takes at a time, and more entries than there is room for.
+#[test]
+fn a_batch_may_have_any_number_of_documents_and_entries() {
+    let rig = Rig::new();
+    let sandbox = Sandbox::without_special_tokens();
+    let encode = Encode::of(&rig, &sandbox);
+    let words = RandomModel::named("bert").vocabulary();
+    let words: Vec<&str> = words
+        .into_iter()
+        .filter(|word| word.len() > 2 && word.is_ascii())
+        .collect();
+    let texts: Vec<&str> = words.iter().copied().cycle().take(150).collect();
+    let together = encode.run("--device cuda", &texts);
+    assert_eq!(
+        together,
+        encode.run("--device cuda --batch-tokens 1", &texts)
+    );
+
+    let texts: Vec<String> = (0..290).map(|number| format!("{}", number % 10)).collect();
+    let encode = Encode {
+        model: &demo_model::folder(),
+        ..Encode::of(&rig, &sandbox)
+    };
+    let together = encode.run("--device cuda", &texts);
+    let apart = encode.run("--device cuda --batch-tokens 120", &texts);
+    assert_eq!(together, apart);
+}
+
+#[test]
+fn where_memory_is_short_batches_are_smaller_and_nothing_is_lost() {
+    let rig = Rig::new();
+    if rig.standin.is_none() {
+        return eprintln!("no GPU can be told to have less memory than it has");
+    }
+    let golden = GoldenRow::of("bert");
+    let texts: Vec<&str> = golden.iter().map(|row| row.text.as_str()).collect();
+    let sandbox = Sandbox::new();
+    let encode = Encode::of(&rig, &sandbox);
+    let plenty = encode.run("--device cuda", &texts);
+    let mut command = encode.command("--device cuda");
+    command.env("STANDIN_MEMORY", "32");
+    let short = encode.finish(command, &texts);
+    let said = "the GPU has not enough memory for 16384 tokens at a time, so it computes 8192";
+    assert_eq!(plenty, short.ends(0, &[said]).stdout);
+    // Where not even the model fits, nothing helps.
+    let encode = Encode {
+        model: &demo_model::folder(),
+        ..encode
+    };
+    let mut command = encode.command("--device cuda");
+    command.env("STANDIN_MEMORY", "4");
+    let said = [
+        "copy them to the GPU",
+        "out of memory",
+        "a GPU with more memory",
+    ];
+    encode.finish(command, &texts).fails(1, &said);
+}
+
+#[test]
+fn a_gpu_that_is_too_old_is_named_as_such() {
+    let rig = Rig::new();
+    if rig.standin.is_none() {
+        return eprintln!("no GPU can be told to be older than it is");
+    }
+    let sandbox = Sandbox::new();
+    let encode = Encode::of(&rig, &sandbox);
+    let mut command = encode.command("--device cuda");
+    command.env("STANDIN_CC", "7.5");
+    let run = encode.finish(command, &["a text"]);
+    run.fails(
+        1,
+        &[
+            "kernel",
+            "older than the kernels",
+            "compute capability 8.0 or newer",
+        ],
+    );
+}
