@@ -3,40 +3,37 @@
 //   loaded.
 //
 // Data: ids, positions [T] u32; words [V, stride], places [P, stride], out [T, stride] in f16 or
-// bf16, of
-//   which a row's first H values count and the others are zeros; scale, shift [stride] f32, zeros
-//   beyond H; every pointer aligned to 16 bytes, stride a multiple of 8 and at most 1,024. The host
-//   checks that ids are below V and positions below P. `out` overlaps nothing.
+//   bf16. Of a row the first H values count and the others are zeros. Scale, shift [stride] f32,
+//   zeros beyond H. Every pointer is aligned to 16 bytes, stride a multiple of 8, at most what the
+//   entry point is named for. The host checks that ids are below V and positions below P. `out`
+//   overlaps nothing.
 //
 // Work split: a block takes 8 tokens at a time, a warp each, and strides over the tokens with its
-// grid; the
-//   host gives it a few blocks a processor, so that scale and shift are read once for many rows. A
-//   lane holds chunks of 8 values:
-//
-//     a row       |  8  |  8  | ... |  8  |  8  | ...
-//     lane           0     1    ...   31     0
+//   grid; the host gives it a few blocks a processor, so that scale and shift are read once for
+//   many rows. A lane holds chunks of 8 values, as row_norm.cuh draws them.
 //
 // Roof: memory. A token reads H values of `words` from anywhere and H of `places` (0.8 MB in
-// BERT-base,
-//   which stay in the L2 cache) and writes H, 6 H bytes. About 12 H operations: none that count.
+//   BERT-base, which stay in the L2 cache) and writes H, 6 H bytes. About 12 H operations: none
+//   that count.
 //
 // Numerics: sums, mean, variance and normalisation in f32, rounded once, to the storage type. A row
 //   depends on its token alone, bit for bit.
 #include <cstdint>
 
-#include "layer_norm.cuh"
+#include "row_norm.cuh"
 
 // --- launch shape ---
 constexpr int kThreads = 256;           // 8 rows at a time
 constexpr int kRows = 8;                // a warp each
-constexpr int kMaxHidden = 1024;        // 32 values a lane
+constexpr int kNarrow = 1024;           // values of a row at most: 32 a lane
+constexpr int kWide = 4096;             // for larger rows: 128 a lane, 32 KB of scale and shift
 constexpr int kBlocksPerProcessor = 2;  // 16 rows under way keep memory busy: 24 KB in BERT-base
+constexpr int kBlocksPerProcessorWide = 1;  // 8 rows of up to 16 KB; 250 registers a thread
 // --- end of launch shape ---
 
 static_assert(kThreads == kRowThreads && kRows == kRowWarps, "a warp takes a row");
-static_assert(kMaxHidden == kMostChunks * kChunkValues, "a warp holds a row");
 
-template <typename Value>
+template <int kMostValues, typename Value>
 __device__ __forceinline__ void embed_ln(const uint32_t* ids,        // [T]
                                          const uint32_t* positions,  // [T]
                                          const Value* words,         // [V, stride]
@@ -45,36 +42,53 @@ __device__ __forceinline__ void embed_ln(const uint32_t* ids,        // [T]
                                          const float* shift,         // [stride]
                                          Value* out,                 // [T, stride]
                                          int tokens, int hidden, int stride, float eps) {
-  __shared__ LayerNormSmem smem;
-  load_parameters(smem, scale, shift, stride);
+  using Norm = RowNorm<kMostValues, kChunkValues>;
+  __shared__ Norm smem;
+  smem.load(scale, shift, stride);
   const int first = blockIdx.x * kRows + threadIdx.x / kWarp;
   for (int token = first; token < tokens; token += gridDim.x * kRows) {
     const Value* word = words + size_t{ids[token]} * stride;
     const Value* place = places + size_t{positions[token]} * stride;
-    RowValues values;
-    for_lane_chunks(stride, [&](int chunk, int i) {
+    typename Norm::Values values;
+    Norm::for_lane_chunks(stride, [&](int chunk, int i) {
       float other[kChunkValues];
       load_values(word + chunk * kChunkValues, values[i]);
       load_values(place + chunk * kChunkValues, other);
 #pragma unroll
       for (int j = 0; j < kChunkValues; ++j) values[i][j] += other[j];
     });
-    normalize_row(values, smem, out + size_t(token) * stride, hidden, stride, eps);
+    smem.normalize(values, out + size_t(token) * stride, hidden, stride, eps);
   }
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    embed_ln_f16(const uint32_t* __restrict__ ids, const uint32_t* __restrict__ positions,
-                 const half* __restrict__ words, const half* __restrict__ places,
-                 const float* __restrict__ scale, const float* __restrict__ shift,
-                 half* __restrict__ out, int tokens, int hidden, int stride, float eps) {
-  embed_ln(ids, positions, words, places, scale, shift, out, tokens, hidden, stride, eps);
+    embed_ln_1024_f16(const uint32_t* __restrict__ ids, const uint32_t* __restrict__ positions,
+                      const half* __restrict__ words, const half* __restrict__ places,
+                      const float* __restrict__ scale, const float* __restrict__ shift,
+                      half* __restrict__ out, int tokens, int hidden, int stride, float eps) {
+  embed_ln<kNarrow>(ids, positions, words, places, scale, shift, out, tokens, hidden, stride, eps);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessorWide)
+    embed_ln_4096_f16(const uint32_t* __restrict__ ids, const uint32_t* __restrict__ positions,
+                      const half* __restrict__ words, const half* __restrict__ places,
+                      const float* __restrict__ scale, const float* __restrict__ shift,
+                      half* __restrict__ out, int tokens, int hidden, int stride, float eps) {
+  embed_ln<kWide>(ids, positions, words, places, scale, shift, out, tokens, hidden, stride, eps);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    embed_ln_bf16(const uint32_t* __restrict__ ids, const uint32_t* __restrict__ positions,
-                  const bf16* __restrict__ words, const bf16* __restrict__ places,
-                  const float* __restrict__ scale, const float* __restrict__ shift,
-                  bf16* __restrict__ out, int tokens, int hidden, int stride, float eps) {
-  embed_ln(ids, positions, words, places, scale, shift, out, tokens, hidden, stride, eps);
+    embed_ln_1024_bf16(const uint32_t* __restrict__ ids, const uint32_t* __restrict__ positions,
+                       const bf16* __restrict__ words, const bf16* __restrict__ places,
+                       const float* __restrict__ scale, const float* __restrict__ shift,
+                       bf16* __restrict__ out, int tokens, int hidden, int stride, float eps) {
+  embed_ln<kNarrow>(ids, positions, words, places, scale, shift, out, tokens, hidden, stride, eps);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessorWide)
+    embed_ln_4096_bf16(const uint32_t* __restrict__ ids, const uint32_t* __restrict__ positions,
+                       const bf16* __restrict__ words, const bf16* __restrict__ places,
+                       const float* __restrict__ scale, const float* __restrict__ shift,
+                       bf16* __restrict__ out, int tokens, int hidden, int stride, float eps) {
+  embed_ln<kWide>(ids, positions, words, places, scale, shift, out, tokens, hidden, stride, eps);
 }

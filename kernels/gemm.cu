@@ -1,9 +1,9 @@
 // Computes: C[t, n] = epilogue(sum over k of A[t, k] * B[n, k] + bias[n]), for every token t and
 //   output n; the epilogue is nothing, GELU (the erf form), or adding residual[t, n].
 //
-// Data: A [T, K], B [N, K], residual and C [T, N] in f16 or bf16, bias [N] f32; row by row, every
-//   pointer aligned to 16 bytes, K and N multiples of 8. C may be `residual` itself: an element is
-//   read and then written by one thread. It overlaps nothing else.
+// Data: A [T, K], B [N, K], residual [T, N] in f16 or bf16, bias [N] f32, C [T, N] of the same type
+//   or, where the name ends so, f32: what LayerNorm reads. Row by row, every pointer aligned to 16
+//   bytes, K and N multiples of 8. Nothing overlaps.
 //
 // Work split: grid (N / 128, T / 128), rounded up; a block makes 128 x 128 of C with 8 warps as
 //   tile_product.cuh draws them. Blocks of one row of tiles follow each other, so that their rows
@@ -13,11 +13,10 @@
 //     lane                 0   1   2         31
 //
 // Roof: tensor cores. 2 T N K flops; a block reads (128 + 128) K values for 128 x 128 results, 64
-//   flops a byte. Bytes at least 2 (T K + N K + T N).
+//   flops a byte. Bytes at least 2 (T K + N K + T N); in f32 C has 4 T N, a residual another 2 T N.
 //
 // Numerics: products of 16-bit values summed in f32 over k in order; bias, GELU and residual in
-//   f32, rounded once, to the storage type. A result depends on its row of A and of B alone, bit
-//   for bit.
+//   f32, rounded once, to C's type. A result depends on its row of A and of B alone, bit for bit.
 #include "tile_product.cuh"
 
 // --- launch shape ---
@@ -73,12 +72,12 @@ __device__ __forceinline__ void spread_sums(float (&sums)[kBlockM][kBlockN],
   }
 }
 
-template <Epilogue kEpilogue, typename Value>
+template <Epilogue kEpilogue, typename Value, typename Result>
 __device__ __forceinline__ void gemm(const Value* a,         // [T, K]
                                      const Value* b,         // [N, K]
                                      const float* bias,      // [N]
                                      const Value* residual,  // [T, N]
-                                     Value* c,               // [T, N]
+                                     Result* c,              // [T, N]
                                      int tokens, int outputs, int depth) {
   extern __shared__ __align__(128) unsigned char raw_smem[];
   Smem<Value>& smem = *reinterpret_cast<Smem<Value>*>(raw_smem);
@@ -123,42 +122,52 @@ __device__ __forceinline__ void gemm(const Value* a,         // [T, K]
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     gemm_bias_f16(const half* __restrict__ a, const half* __restrict__ b,
-                  const float* __restrict__ bias, half* c, int tokens, int outputs, int depth) {
+                  const float* __restrict__ bias, half* __restrict__ c, int tokens, int outputs,
+                  int depth) {
   gemm<Epilogue::kBias>(a, b, bias, static_cast<const half*>(nullptr), c, tokens, outputs, depth);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     gemm_bias_gelu_f16(const half* __restrict__ a, const half* __restrict__ b,
-                       const float* __restrict__ bias, half* c, int tokens, int outputs,
-                       int depth) {
+                       const float* __restrict__ bias, half* __restrict__ c, int tokens,
+                       int outputs, int depth) {
   gemm<Epilogue::kBiasGelu>(a, b, bias, static_cast<const half*>(nullptr), c, tokens, outputs,
                             depth);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     gemm_bias_residual_f16(const half* __restrict__ a, const half* __restrict__ b,
-                           const float* __restrict__ bias, const half* residual, half* c,
-                           int tokens, int outputs, int depth) {
+                           const float* __restrict__ bias, const half* __restrict__ residual,
+                           half* __restrict__ c, int tokens, int outputs, int depth) {
   gemm<Epilogue::kBiasResidual>(a, b, bias, residual, c, tokens, outputs, depth);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     gemm_bias_bf16(const bf16* __restrict__ a, const bf16* __restrict__ b,
-                   const float* __restrict__ bias, bf16* c, int tokens, int outputs, int depth) {
+                   const float* __restrict__ bias, bf16* __restrict__ c, int tokens, int outputs,
+                   int depth) {
   gemm<Epilogue::kBias>(a, b, bias, static_cast<const bf16*>(nullptr), c, tokens, outputs, depth);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     gemm_bias_gelu_bf16(const bf16* __restrict__ a, const bf16* __restrict__ b,
-                        const float* __restrict__ bias, bf16* c, int tokens, int outputs,
-                        int depth) {
+                        const float* __restrict__ bias, bf16* __restrict__ c, int tokens,
+                        int outputs, int depth) {
   gemm<Epilogue::kBiasGelu>(a, b, bias, static_cast<const bf16*>(nullptr), c, tokens, outputs,
                             depth);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    gemm_bias_residual_bf16(const bf16* __restrict__ a, const bf16* __restrict__ b,
-                            const float* __restrict__ bias, const bf16* residual, bf16* c,
-                            int tokens, int outputs, int depth) {
+    gemm_bias_gelu_bf16_f32(const bf16* __restrict__ a, const bf16* __restrict__ b,
+                            const float* __restrict__ bias, float* __restrict__ c, int tokens,
+                            int outputs, int depth) {
+  gemm<Epilogue::kBiasGelu>(a, b, bias, static_cast<const bf16*>(nullptr), c, tokens, outputs,
+                            depth);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    gemm_bias_residual_bf16_f32(const bf16* __restrict__ a, const bf16* __restrict__ b,
+                                const float* __restrict__ bias, const bf16* __restrict__ residual,
+                                float* __restrict__ c, int tokens, int outputs, int depth) {
   gemm<Epilogue::kBiasResidual>(a, b, bias, residual, c, tokens, outputs, depth);
 }

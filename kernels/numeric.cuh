@@ -25,6 +25,21 @@ struct PairOf<bf16> {
 __device__ __forceinline__ float2 widen(half2 pair) { return __half22float2(pair); }
 __device__ __forceinline__ float2 widen(__nv_bfloat162 pair) { return __bfloat1622float2(pair); }
 
+// What the sum of a layer's output and its residual is stored in until LayerNorm reads it: bf16 has
+// 8 bits, which is too few for a sum that is rounded to them again right after.
+template <typename Value>
+struct SumType;
+template <>
+struct SumType<half> {
+  using type = half;
+};
+template <>
+struct SumType<bf16> {
+  using type = float;
+};
+template <typename Value>
+using SumOf = typename SumType<Value>::type;
+
 // Rounds to nearest, ties to even.
 __device__ __forceinline__ void narrow(float2 values, half2& pair) {
   pair = __float22half2_rn(values);
@@ -65,6 +80,14 @@ __device__ __forceinline__ void load_values(const Value* source, float (&values)
   }
 }
 
+__device__ __forceinline__ void load_values(const float* source, float (&values)[4]) {
+  const float4 four = *reinterpret_cast<const float4*>(source);
+  values[0] = four.x;
+  values[1] = four.y;
+  values[2] = four.z;
+  values[3] = four.w;
+}
+
 // Two values as the word that holds them.
 template <typename Value>
 __device__ __forceinline__ unsigned narrowed(float low, float high) {
@@ -88,4 +111,8 @@ __device__ __forceinline__ void store_values(const float (&values)[kCount], Valu
   Words all;
   memcpy(&all, words, sizeof all);
   *reinterpret_cast<Words*>(target) = all;
+}
+
+__device__ __forceinline__ void store_values(const float (&values)[4], float* target) {
+  *reinterpret_cast<float4*>(target) = make_float4(values[0], values[1], values[2], values[3]);
 }

@@ -19,13 +19,13 @@ const ENTRIES_PER_TOKEN: usize = 32;
 
 /// What the kernels of a GPU work in, batch after batch: room for T tokens, and for R documents in the head.
 #[derive(Debug)]
-pub(super) struct Workspace<T> {
-    pub(super) hidden: Piece<T>,   // [T, stride]
-    pub(super) attended: Piece<T>, // [T, stride]
-    pub(super) qkv: Piece<T>,      // [T, 3 · heads · D]
-    pub(super) context: Piece<T>,  // [T, heads · D]
-    pub(super) ffn: Piece<T>,      // [T, I]
-    pub(super) pooled: Piece<f32>, // [R, width]
+pub(super) struct Workspace<T: Storage> {
+    pub(super) hidden: Piece<T>,    // [T, stride]
+    pub(super) sums: Piece<T::Sum>, // [T, stride]
+    pub(super) qkv: Piece<T>,       // [T, 3 · heads · D]
+    pub(super) context: Piece<T>,   // [T, heads · D]
+    pub(super) ffn: Piece<T>,       // [T, I]
+    pub(super) pooled: Piece<f32>,  // [R, width]
 }
 
 /// What goes to the GPU and comes back from it for one batch of at most T tokens.
@@ -56,7 +56,7 @@ impl<T: Storage> Workspace<T> {
         let [row, qkv, context, ffn] = Self::lens(tokens, sizes);
         let mut workspace = Self {
             hidden: arena.take(row),
-            attended: arena.take(row),
+            sums: arena.take(row),
             qkv: arena.take(qkv),
             context: arena.take(context),
             ffn: arena.take(ffn),
@@ -73,11 +73,9 @@ impl<T: Storage> Workspace<T> {
     /// Bytes for `tokens` tokens.
     pub(super) fn bytes(tokens: usize, sizes: &Sizes) -> usize {
         let [row, qkv, context, ffn] = Self::lens(tokens, sizes);
-        let hidden = [row, row, qkv, context, ffn]
-            .into_iter()
-            .map(piece_bytes::<T>);
+        let hidden = [row, qkv, context, ffn].map(piece_bytes::<T>);
         let pooled = rows_of_a_pass(tokens, sizes) * pooled_width(sizes);
-        hidden.sum::<usize>() + piece_bytes::<f32>(pooled)
+        hidden.iter().sum::<usize>() + piece_bytes::<T::Sum>(row) + piece_bytes::<f32>(pooled)
     }
 
     fn lens(tokens: usize, sizes: &Sizes) -> [usize; 4] {

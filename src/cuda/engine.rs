@@ -26,7 +26,8 @@ use super::buffers::{
 use super::forward::{Kernels, forward};
 use super::gpu::driver_error;
 use super::kernels::{
-    Positions, Sparsify, SparsifyArgs, SpladeHead, SpladeHeadArgs, Storage, TopK, TopKArgs,
+    Positions, RowShape, Sparsify, SparsifyArgs, SpladeHead, SpladeHeadArgs, Storage, TopK,
+    TopKArgs,
 };
 use super::staging::Staging;
 use super::weights::{Sizes, Weights};
@@ -84,7 +85,7 @@ fn lanes<T: Storage>(
 
 /// A model on one GPU.
 #[derive(Debug)]
-struct Resident<T> {
+struct Resident<T: Storage> {
     gpu: Gpu,
     spec: ModelSpec,
     sizes: Sizes,
@@ -98,7 +99,7 @@ struct Resident<T> {
 
 /// One of the engines that share a GPU.
 #[derive(Debug)]
-struct Lane<T> {
+struct Lane<T: Storage> {
     resident: Arc<Resident<T>>,
     /// Kernels are put on the GPU's stream by whoever holds it, a batch at a time: on the GPU, batches follow each other.
     workspace: Arc<Mutex<Workspace<T>>>,
@@ -118,8 +119,9 @@ impl<T: Storage> Resident<T> {
     fn new(number: usize, model: &Model) -> Result<Self> {
         let gpu = Gpu::new(number)?;
         let spec = model.spec.clone();
-        let kernels = Kernels::load(&gpu, &spec)?;
-        let sizes = Sizes::new(&spec, kernels.head())?;
+        let row = RowShape::new(spec.hidden_size)?;
+        let kernels = Kernels::load(&gpu, &spec, row)?;
+        let sizes = Sizes::new(&spec, row, kernels.head());
         let head =
             |positions| SpladeHead::load(&gpu, spec.head.pooling, spec.head.activation, positions);
         Ok(Self {
@@ -175,7 +177,7 @@ impl<T: Storage> Resident<T> {
             let pass = first..first + columns.documents();
             let pooled = ..columns.documents() * width;
             head.launch(SpladeHeadArgs {
-                hidden: workspace.attended.slice(..tokens), // [T, H]
+                hidden: workspace.hidden.slice(..tokens), // [T, H]
                 decoder: decoder.as_view(),
                 bias: self.weights.decoder_bias.slice(..vocabulary),
                 columns,
@@ -329,7 +331,7 @@ impl<T: Storage> Lane<T> {
     }
 }
 
-impl<T> Drop for Lane<T> {
+impl<T: Storage> Drop for Lane<T> {
     fn drop(&mut self) {
         // Memory is freed on the GPU of the thread. If that fails, the driver is gone and the memory with it.
         let _ = self.resident.gpu.bind_to_thread();

@@ -6,8 +6,8 @@ use super::Gpu;
 use super::batch::DeviceBatch;
 use super::buffers::Workspace;
 use super::kernels::{
-    AddLn, AddLnArgs, Attention, AttentionArgs, EmbedLn, EmbedLnArgs, Epilogue, Gemm, GemmArgs,
-    Storage,
+    Attention, AttentionArgs, Element, EmbedLn, EmbedLnArgs, Epilogue, Gemm, GemmArgs, LayerNorm,
+    LayerNormArgs, RowShape, Storage,
 };
 use super::weights::{Linear, Norm, Sizes, Weights};
 use crate::error::Result;
@@ -16,22 +16,26 @@ use cudarc::driver::CudaViewMut;
 
 /// The kernels of the encoder.
 #[derive(Debug)]
-pub(super) struct Kernels<T> {
+pub(super) struct Kernels<T: Storage> {
     embed_ln: EmbedLn<T>,
     linear: Gemm<T>,
     linear_gelu: Gemm<T>,
+    linear_residual: Gemm<T, T::Sum>,
+    transform: Gemm<T, T::Sum>,
     attention: Attention<T>,
-    add_ln: AddLn<T>,
+    layer_norm: LayerNorm<T>,
 }
 
 impl<T: Storage> Kernels<T> {
-    pub(super) fn load(gpu: &Gpu, spec: &ModelSpec) -> Result<Self> {
+    pub(super) fn load(gpu: &Gpu, spec: &ModelSpec, row: RowShape) -> Result<Self> {
         Ok(Self {
-            embed_ln: EmbedLn::load(gpu)?,
+            embed_ln: EmbedLn::load(gpu, row)?,
             linear: Gemm::load(gpu, Epilogue::Bias)?,
             linear_gelu: Gemm::load(gpu, Epilogue::BiasGelu)?,
+            linear_residual: Gemm::load(gpu, Epilogue::BiasResidual)?,
+            transform: Gemm::load(gpu, Epilogue::BiasGelu)?,
             attention: Attention::load(gpu, spec.head_size())?,
-            add_ln: AddLn::load(gpu)?,
+            layer_norm: LayerNorm::load(gpu, row)?,
         })
     }
 
@@ -41,7 +45,7 @@ impl<T: Storage> Kernels<T> {
     }
 }
 
-/// Leaves the last layer's hidden states behind the head's transform in `workspace.attended`, `[T, stride]`.
+/// Leaves the last layer's hidden states behind the head's transform in `workspace.hidden`, `[T, stride]`.
 pub(super) fn forward<T: Storage>(
     kernels: &Kernels<T>,
     weights: &Weights<T>,
@@ -50,23 +54,21 @@ pub(super) fn forward<T: Storage>(
     batch: &DeviceBatch<'_>,
     eps: f32,
 ) -> Result<()> {
-    let (row, stride, tokens) = (sizes.row, sizes.row.stride(), batch.tokens());
+    let (stride, tokens) = (sizes.row.stride(), batch.tokens());
     let mut hidden = workspace.hidden.slice_mut(..tokens * stride);
-    let mut attended = workspace.attended.slice_mut(..tokens * stride);
+    let mut sums = workspace.sums.slice_mut(..tokens * stride);
     let mut qkv = workspace.qkv.slice_mut(..tokens * 3 * sizes.attention());
     let mut context = workspace.context.slice_mut(..tokens * sizes.attention());
     let mut ffn = workspace.ffn.slice_mut(..tokens * sizes.ffn);
-    let add_ln =
-        |x: &mut CudaViewMut<'_, T>, residual: Option<&CudaViewMut<'_, T>>, norm: &Norm| {
-            kernels.add_ln.launch(AddLnArgs {
-                x: x.slice_mut(..),
-                residual: residual.map(|residual| residual.slice(..)),
-                scale: norm.scale.as_view(),
-                shift: norm.shift.as_view(),
-                row,
-                eps,
-            })
-        };
+    let layer_norm = |sums: &CudaViewMut<'_, T::Sum>, norm: &Norm, out: &mut CudaViewMut<'_, T>| {
+        kernels.layer_norm.launch(LayerNormArgs {
+            sums: sums.slice(..),
+            scale: norm.scale.as_view(),
+            shift: norm.shift.as_view(),
+            out: out.slice_mut(..),
+            eps,
+        })
+    };
 
     kernels.embed_ln.launch(EmbedLnArgs {
         tokens: batch.token_ids(),
@@ -75,11 +77,10 @@ pub(super) fn forward<T: Storage>(
         scale: weights.embedding_norm.scale.as_view(),
         shift: weights.embedding_norm.shift.as_view(),
         out: hidden.slice_mut(..), // [T, H]
-        row,
         eps,
     })?;
     for layer in &weights.layers {
-        linear(&kernels.linear, &hidden, &layer.qkv, &mut qkv)?; // [T, 3 · heads · D]
+        linear(&kernels.linear, &hidden, &layer.qkv, None, &mut qkv)?; // [T, 3 · heads · D]
         kernels.attention.launch(AttentionArgs {
             tiles: batch.tiles(),
             qkv: qkv.slice(..),
@@ -87,37 +88,46 @@ pub(super) fn forward<T: Storage>(
             heads: sizes.heads,
         })?;
         linear(
-            &kernels.linear,
+            &kernels.linear_residual,
             &context,
             &layer.attention_output,
-            &mut attended,
+            Some(&hidden),
+            &mut sums,
         )?; // [T, H]
-        add_ln(&mut attended, Some(&hidden), &layer.attention_norm)?;
+        layer_norm(&sums, &layer.attention_norm, &mut hidden)?;
 
-        linear(&kernels.linear_gelu, &attended, &layer.ffn_up, &mut ffn)?; // [T, I]
-        linear(&kernels.linear, &ffn, &layer.ffn_down, &mut hidden)?; // [T, H]
-        add_ln(&mut hidden, Some(&attended), &layer.ffn_norm)?;
+        linear(&kernels.linear_gelu, &hidden, &layer.ffn_up, None, &mut ffn)?; // [T, I]
+        linear(
+            &kernels.linear_residual,
+            &ffn,
+            &layer.ffn_down,
+            Some(&hidden),
+            &mut sums,
+        )?; // [T, H]
+        layer_norm(&sums, &layer.ffn_norm, &mut hidden)?;
     }
     linear(
-        &kernels.linear_gelu,
+        &kernels.transform,
         &hidden,
         &weights.transform,
-        &mut attended,
+        None,
+        &mut sums,
     )?; // [T, H]
-    add_ln(&mut attended, None, &weights.transform_norm)
+    layer_norm(&sums, &weights.transform_norm, &mut hidden)
 }
 
-fn linear<T: Storage>(
-    gemm: &Gemm<T>,
+fn linear<T: Storage, R: Element>(
+    gemm: &Gemm<T, R>,
     x: &CudaViewMut<'_, T>,
     layer: &Linear<T>,
-    out: &mut CudaViewMut<'_, T>,
+    residual: Option<&CudaViewMut<'_, T>>,
+    out: &mut CudaViewMut<'_, R>,
 ) -> Result<()> {
     gemm.launch(GemmArgs {
         x: x.slice(..),
         weight: layer.weight.as_view(),
         bias: layer.bias.as_view(),
-        residual: None,
+        residual: residual.map(|residual| residual.slice(..)),
         out: out.slice_mut(..),
     })
 }

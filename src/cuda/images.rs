@@ -6,7 +6,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KernelImage {
-    /// The file's name without `.cu`, which is that of the operation: `add_ln`.
+    /// The file's name without `.cu`, which is that of the operation: `layer_norm`.
     pub name: &'static str,
     /// The architectures that it has machine code for: `sm_90a`. Empty in none.
     pub targets: &'static [&'static str],

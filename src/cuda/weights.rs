@@ -71,15 +71,15 @@ pub(super) struct Norm {
 }
 
 impl Sizes {
-    /// Those of a model whose heads are padded to `head`.
-    pub(super) fn new(spec: &ModelSpec, head: usize) -> Result<Self> {
-        Ok(Self {
-            row: RowShape::new(spec.hidden_size)?,
+    /// Those of a model whose hidden states are rows of that shape and whose heads are padded to `head`.
+    pub(super) fn new(spec: &ModelSpec, row: RowShape, head: usize) -> Self {
+        Self {
+            row,
             heads: spec.num_heads,
             head,
             ffn: spec.ffn_size.next_multiple_of(8),
             vocabulary: spec.vocab_size,
-        })
+        }
     }
 
     /// Width of queries, keys or values of all heads.

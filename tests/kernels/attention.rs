@@ -7,7 +7,7 @@ use standin::counters::Counters;
 
 use crate::oracle::ops;
 use crate::rig::{Rig, assert_clean_traffic};
-use crate::values::{Half, Numbers, download, poisoned, upload, wide};
+use crate::values::{Half, Numbers, Real, download, poisoned, upload, wide};
 
 /// Around every size at which the kernel does something else: an mma has 16 rows, a tile 64.
 const LENGTHS: [usize; 12] = [1, 65, 2, 129, 15, 16, 200, 17, 63, 128, 64, 127];
@@ -219,11 +219,11 @@ impl<T: Half> Document<'_, T> {
     }
 }
 
-fn bits<T: Half>(value: &T) -> u16 {
+fn bits<T: Half>(value: &T) -> u32 {
     value.bits()
 }
 
-fn all_bits<T: Half>(documents: &[Vec<T>]) -> Vec<Vec<u16>> {
+fn all_bits<T: Half>(documents: &[Vec<T>]) -> Vec<Vec<u32>> {
     let of = |document: &Vec<T>| document.iter().map(bits).collect();
     documents.iter().map(of).collect()
 }

@@ -7,9 +7,13 @@ use lexpeak::cuda::kernels::{Cost, Epilogue, Gemm, GemmArgs};
 use crate::oracle::{Tensor, ops};
 use crate::precision::{assert_as_exact_as_plain, plain_dot};
 use crate::rig::{Rig, assert_clean_traffic};
-use crate::values::{Half, Numbers, PAST_THE_END, download, poisoned, upload, wide, wide32};
+use crate::values::{Half, Numbers, PAST_THE_END, Real, download, poisoned, upload, wide, wide32};
 
 const EPILOGUES: [Epilogue; 3] = [Epilogue::Bias, Epilogue::BiasGelu, Epilogue::BiasResidual];
+
+/// Those of which the results are stored as bf16, and as what LayerNorm reads with it.
+const BF16_EPILOGUES: [Epilogue; 2] = [Epilogue::Bias, Epilogue::BiasGelu];
+const BF16_SUM_EPILOGUES: [Epilogue; 2] = [Epilogue::BiasGelu, Epilogue::BiasResidual];
 
 /// Tokens, outputs, inputs: on both sides of tiles of 128 and steps of 32, and those of real models.
 const SHAPES: [[usize; 3]; 11] = [
@@ -91,7 +95,7 @@ impl<T: Half> Operands<T> {
         }
     }
 
-    fn run(&self, rig: &Rig, kernel: &Gemm<T>, epilogue: Epilogue) -> Vec<T> {
+    fn run<R: Real>(&self, rig: &Rig, kernel: &Gemm<T, R>, epilogue: Epilogue) -> Vec<R> {
         let gpu = &rig.gpu;
         let len = self.tokens() * self.bias.len();
         let mut out = poisoned(gpu, len + PAST_THE_END);
@@ -109,7 +113,7 @@ impl<T: Half> Operands<T> {
         let mut out = download(gpu, &out);
         let past = out.split_off(len);
         assert!(
-            past.iter().all(|value| value.bits() == T::nan().bits()),
+            past.iter().all(|value| value.bits() == R::nan().bits()),
             "written past the end"
         );
         out
@@ -143,17 +147,17 @@ impl<T: Half> Operands<T> {
     }
 }
 
-fn agrees_with_the_reference<T: Half>() {
+fn agrees_with_the_reference<T: Half, R: Real>(epilogues: &[Epilogue]) {
     let rig = Rig::new();
     for shape in SHAPES {
         let operands = Operands::<T>::random(shape);
         let (sums, plain_sums) = (operands.sums(), operands.plain_sums());
-        for epilogue in EPILOGUES {
-            let kernel = Gemm::<T>::load(&rig.gpu, epilogue).unwrap();
+        for &epilogue in epilogues {
+            let kernel = Gemm::<T, R>::load(&rig.gpu, epilogue).unwrap();
             let exact = operands.finish(&sums, epilogue);
             let plain = operands.finish(&plain_sums, epilogue);
-            let plain: Vec<T> = plain.into_iter().map(T::round).collect();
-            let what = format!("gemm {epilogue:?} {} {shape:?}", T::NAME);
+            let plain: Vec<R> = plain.into_iter().map(R::round).collect();
+            let what = format!("gemm {epilogue:?} {} to {} {shape:?}", T::NAME, R::NAME);
             rig.under_all_schedules(|| {
                 let out = operands.run(&rig, &kernel, epilogue);
                 assert_as_exact_as_plain(&wide(&out), &wide(&plain), &exact, &what);
@@ -164,19 +168,20 @@ fn agrees_with_the_reference<T: Half>() {
 
 #[test]
 fn f16_agrees_with_the_reference() {
-    agrees_with_the_reference::<f16>();
+    agrees_with_the_reference::<f16, f16>(&EPILOGUES);
 }
 
 #[test]
 fn bf16_agrees_with_the_reference() {
-    agrees_with_the_reference::<bf16>();
+    agrees_with_the_reference::<bf16, bf16>(&BF16_EPILOGUES);
+    agrees_with_the_reference::<bf16, f32>(&BF16_SUM_EPILOGUES);
 }
 
-fn whole_numbers_come_out_exactly<T: Half>() {
+fn whole_numbers_come_out_exactly<T: Half, R: Real>(epilogues: &[Epilogue]) {
     let rig = Rig::new();
     for shape in SHAPES {
-        for epilogue in EPILOGUES {
-            let kernel = Gemm::<T>::load(&rig.gpu, epilogue).unwrap();
+        for &epilogue in epilogues {
+            let kernel = Gemm::<T, R>::load(&rig.gpu, epilogue).unwrap();
             let operands = Operands::<T>::whole_numbers(shape, epilogue);
             let exact = match epilogue {
                 Epilogue::BiasGelu => operands.sums().iter().map(|sum| sum.max(0.0)).collect(),
@@ -186,7 +191,7 @@ fn whole_numbers_come_out_exactly<T: Half>() {
             for (at, (value, &exact)) in out.iter().zip(&exact).enumerate() {
                 let (row, column) = (at / shape[1], at % shape[1]);
                 let what = format!("{epilogue:?} {shape:?}: row {row}, column {column}");
-                assert_eq!(value.value(), T::round(exact).value(), "{what}");
+                assert_eq!(value.value(), R::round(exact).value(), "{what}");
             }
         }
     }
@@ -194,19 +199,20 @@ fn whole_numbers_come_out_exactly<T: Half>() {
 
 #[test]
 fn f16_whole_numbers_come_out_exactly() {
-    whole_numbers_come_out_exactly::<f16>();
+    whole_numbers_come_out_exactly::<f16, f16>(&EPILOGUES);
 }
 
 #[test]
 fn bf16_whole_numbers_come_out_exactly() {
-    whole_numbers_come_out_exactly::<bf16>();
+    whole_numbers_come_out_exactly::<bf16, bf16>(&BF16_EPILOGUES);
+    whole_numbers_come_out_exactly::<bf16, f32>(&BF16_SUM_EPILOGUES);
 }
 
 #[test]
 fn a_row_does_not_depend_on_its_neighbours() {
     let rig = Rig::new();
-    for epilogue in EPILOGUES {
-        let kernel = Gemm::<bf16>::load(&rig.gpu, epilogue).unwrap();
+    for epilogue in BF16_SUM_EPILOGUES {
+        let kernel = Gemm::<bf16, f32>::load(&rig.gpu, epilogue).unwrap();
         let all = Operands::<bf16>::random([130, 136, 72]);
         let together = all.run(&rig, &kernel, epilogue);
         let again = all.run(&rig, &kernel, epilogue);
@@ -255,14 +261,13 @@ fn least_mma_share(epilogue: Epilogue) -> f64 {
     }
 }
 
-#[test]
-fn it_reads_each_operand_once_a_block_and_writes_each_element_once() {
+fn reads_and_writes_everything_once<T: Half, R: Real>(epilogues: &[Epilogue]) {
     let rig = Rig::new();
     let [tokens, outputs, inputs] = [256, 256, 512];
     let blocks = 4;
-    for epilogue in EPILOGUES {
-        let kernel = Gemm::<f16>::load(&rig.gpu, epilogue).unwrap();
-        Operands::<f16>::random([tokens, outputs, inputs]).run(&rig, &kernel, epilogue);
+    for &epilogue in epilogues {
+        let kernel = Gemm::<T, R>::load(&rig.gpu, epilogue).unwrap();
+        Operands::<T>::random([tokens, outputs, inputs]).run(&rig, &kernel, epilogue);
         let Some(launch) = rig.last_launch() else {
             return;
         };
@@ -273,14 +278,15 @@ fn it_reads_each_operand_once_a_block_and_writes_each_element_once() {
             counters.mma,
             (tokens * outputs * inputs / (16 * 8 * 16)) as u64
         );
-        let stored = 2 * (tokens * outputs) as u64;
+        let results = (tokens * outputs) as u64;
+        let stored = size_of::<R>() as u64 * results;
         assert_eq!(counters.global_store_bytes, stored);
         assert_eq!(counters.global_store_sectors, stored / 32);
         // Each of the 8 warps of a block reads the bias of its 128 outputs.
         let tiles = blocks * 2 * 128 * inputs as u64 * 2;
         let bias = blocks * 8 * 128 * 4;
         let residual = if epilogue == Epilogue::BiasResidual {
-            stored
+            2 * results
         } else {
             0
         };
@@ -291,11 +297,19 @@ fn it_reads_each_operand_once_a_block_and_writes_each_element_once() {
         );
         let share = counters.mma as f64 / counters.warp_instructions as f64;
         println!(
-            "gemm {epilogue:?}: mma is {:.1} % of all instructions",
+            "gemm {epilogue:?} {} to {}: mma is {:.1} % of all instructions",
+            T::NAME,
+            R::NAME,
             100.0 * share
         );
         assert!(share >= least_mma_share(epilogue), "{counters:?}");
     }
+}
+
+#[test]
+fn it_reads_each_operand_once_a_block_and_writes_each_element_once() {
+    reads_and_writes_everything_once::<f16, f16>(&EPILOGUES);
+    reads_and_writes_everything_once::<bf16, f32>(&BF16_SUM_EPILOGUES);
 }
 
 #[test]
@@ -352,6 +366,12 @@ fn its_cost_counts_each_operand_once() {
     let (bytes, flops) = (x + weight + bias + out, 2 * 3 * 8 * 16);
     assert_eq!(cost(Epilogue::Bias), Cost { bytes, flops });
     assert_eq!(cost(Epilogue::BiasGelu), Cost { bytes, flops });
-    let bytes = bytes + out;
-    assert_eq!(cost(Epilogue::BiasResidual), Cost { bytes, flops });
+    let with_residual = bytes + out;
+    let sums = Gemm::<bf16, f32>::load(&rig.gpu, Epilogue::BiasResidual).unwrap();
+    for (cost, bytes) in [
+        (cost(Epilogue::BiasResidual), with_residual),
+        (sums.cost(3, 8, 16), with_residual + out),
+    ] {
+        assert_eq!(cost, Cost { bytes, flops });
+    }
 }

@@ -9,8 +9,6 @@ mod oracle;
 mod support;
 
 #[cfg(lexpeak_cuda)]
-mod add_ln;
-#[cfg(lexpeak_cuda)]
 mod attention;
 #[cfg(lexpeak_cuda)]
 mod command;
@@ -22,6 +20,8 @@ mod engine;
 mod gemm;
 #[cfg(lexpeak_cuda)]
 mod images;
+#[cfg(lexpeak_cuda)]
+mod layer_norm;
 #[cfg(lexpeak_cuda)]
 mod precision;
 #[cfg(lexpeak_cuda)]

@@ -3,41 +3,62 @@
 use cudarc::driver::{CudaSlice, DeviceRepr};
 use half::{bf16, f16};
 use lexpeak::cuda::Gpu;
-use lexpeak::cuda::kernels::Storage;
+use lexpeak::cuda::kernels::{Element, Storage};
 
 use crate::support::random_tensors::SplitMix64;
 
-/// A storage type with its arithmetic.
-pub trait Half: Storage + Copy + Default + PartialEq + std::fmt::Debug {
+/// A type of operands or results, with its arithmetic.
+pub trait Real: Element + Default + PartialEq {
     fn round(value: f64) -> Self;
     fn value(self) -> f64;
-    fn bits(self) -> u16;
+    fn bits(self) -> u32;
     fn nan() -> Self;
 }
 
-impl Half for f16 {
+/// A storage type.
+pub trait Half: Real + Storage<Sum: Real> {}
+
+impl Half for f16 {}
+impl Half for bf16 {}
+
+impl Real for f16 {
     fn round(value: f64) -> Self {
         Self::from_f64(value)
     }
     fn value(self) -> f64 {
         self.to_f64()
     }
-    fn bits(self) -> u16 {
-        self.to_bits()
+    fn bits(self) -> u32 {
+        self.to_bits().into()
     }
     fn nan() -> Self {
         Self::NAN
     }
 }
 
-impl Half for bf16 {
+impl Real for bf16 {
     fn round(value: f64) -> Self {
         Self::from_f64(value)
     }
     fn value(self) -> f64 {
         self.to_f64()
     }
-    fn bits(self) -> u16 {
+    fn bits(self) -> u32 {
+        self.to_bits().into()
+    }
+    fn nan() -> Self {
+        Self::NAN
+    }
+}
+
+impl Real for f32 {
+    fn round(value: f64) -> Self {
+        value as Self
+    }
+    fn value(self) -> f64 {
+        self.into()
+    }
+    fn bits(self) -> u32 {
         self.to_bits()
     }
     fn nan() -> Self {
@@ -68,7 +89,7 @@ impl Numbers {
         (self.bits() >> 11) as f64 / (1_u64 << 52) as f64 * reach - reach
     }
 
-    pub fn many<T: Half>(&mut self, len: usize, reach: f64) -> Vec<T> {
+    pub fn many<T: Real>(&mut self, len: usize, reach: f64) -> Vec<T> {
         (0..len).map(|_| T::round(self.uniform(reach))).collect()
     }
 
@@ -77,7 +98,7 @@ impl Numbers {
     }
 }
 
-pub fn wide<T: Half>(values: &[T]) -> Vec<f64> {
+pub fn wide<T: Real>(values: &[T]) -> Vec<f64> {
     values.iter().map(|value| value.value()).collect()
 }
 
@@ -96,7 +117,7 @@ pub fn download<T: DeviceRepr>(gpu: &Gpu, values: &CudaSlice<T>) -> Vec<T> {
 }
 
 /// A buffer full of NaN: what a kernel forgets to write shows.
-pub fn poisoned<T: Half>(gpu: &Gpu, len: usize) -> CudaSlice<T> {
+pub fn poisoned<T: Real>(gpu: &Gpu, len: usize) -> CudaSlice<T> {
     upload(gpu, &vec![T::nan(); len])
 }
 
@@ -107,7 +128,7 @@ pub fn padded<T: Copy + Default>(values: &[T], width: usize, stride: usize) -> V
 }
 
 /// The rows without what is behind them, which must be zeros.
-pub fn unpadded<T: Half>(values: &[T], width: usize, stride: usize) -> Vec<T> {
+pub fn unpadded<T: Real>(values: &[T], width: usize, stride: usize) -> Vec<T> {
     let mut rows = Vec::new();
     for (at, row) in values.chunks_exact(stride).enumerate() {
         rows.extend_from_slice(&row[..width]);

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct EmbedLn<T> {
     kernel: Function,
+    row: RowShape,
     storage: PhantomData<T>,
 }
 
@@ -42,8 +43,6 @@ pub struct EmbedLnArgs<'a, T> {
     pub shift: CudaView<'a, f32>,
     /// T, stride
     pub out: CudaViewMut<'a, T>,
-    /// What a row holds.
-    pub row: RowShape,
     /// Added to the variance.
     pub eps: f32,
 }
@@ -70,24 +69,25 @@ impl<'a> DeviceTokens<'a> {
 }
 
 impl<T: Storage> EmbedLn<T> {
-    /// Loads the kernel.
+    /// Loads the kernel for rows of that shape.
     ///
     /// # Errors
     ///
     /// The GPU is too old for it, or its driver fails.
-    pub fn load(gpu: &Gpu) -> Result<Self> {
-        let kernel = Function::load::<T>(gpu, "embed_ln")?;
+    pub fn load(gpu: &Gpu, row: RowShape) -> Result<Self> {
         Ok(Self {
-            kernel,
+            kernel: Function::load_for::<T>(gpu, "embed_ln", &row.entry("embed_ln"))?,
+            row,
             storage: PhantomData,
         })
     }
 
     /// What a launch for T tokens costs.
-    pub fn cost(&self, tokens: usize, row: RowShape) -> Cost {
-        let values = 3 * tokens * row.stride() * size_of::<T>();
+    pub fn cost(&self, tokens: usize) -> Cost {
+        let stride = self.row.stride();
+        let values = 3 * tokens * stride * size_of::<T>();
         Cost {
-            bytes: (values + 8 * tokens + 8 * row.stride()) as u64,
+            bytes: (values + 8 * tokens + 8 * stride) as u64,
             flops: 0,
         }
     }
@@ -112,11 +112,10 @@ impl<T: Storage> EmbedLn<T> {
             scale,
             shift,
             mut out,
-            row,
             eps,
         } = args;
         let name = self.kernel.name();
-        let (hidden, stride) = (row.hidden(), row.stride());
+        let (hidden, stride) = (self.row.hidden(), self.row.stride());
         let tokens = ids.len();
         check_len(name, "positions", positions.len(), tokens)?;
         check_len(name, "out", out.len(), tokens * stride)?;
@@ -127,7 +126,10 @@ impl<T: Storage> EmbedLn<T> {
         if tokens == 0 {
             return Ok(());
         }
-        let blocks = launch_shape::embed_ln::BLOCKS_PER_PROCESSOR;
+        let blocks = self.row.blocks(
+            launch_shape::embed_ln::BLOCKS_PER_PROCESSOR,
+            launch_shape::embed_ln::BLOCKS_PER_PROCESSOR_WIDE,
+        );
         let sizes = [tokens, hidden, stride].map(|size| size as i32);
         // embed_ln(const uint32_t* ids, const uint32_t* positions, const T* words, const T* places, const float* scale,
         //          const float* shift, T* out, int tokens, int hidden, int stride, float eps)
@@ -145,7 +147,7 @@ impl<T: Storage> EmbedLn<T> {
         });
         launch.arg(&eps);
         // SAFETY: the arguments are those of the entry point, in its order. Every id and position is below the rows of
-        // its table, as DeviceTokens promises; out has a row a token, and a RowShape fits the lanes of a warp. `out` is
+        // its table, as DeviceTokens promises; out has a row a token; the entry point is one for rows of this shape. `out` is
         // borrowed mutably and so overlaps nothing. All operands outlive the kernel: freeing them is ordered behind it on
         // the stream.
         let launched = unsafe { launch.launch(row_launch(&self.kernel, tokens, blocks)) };

@@ -1,5 +1,6 @@
 //! A kernel loaded for one storage type.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
@@ -10,10 +11,30 @@ use crate::cuda::Gpu;
 use crate::cuda::gpu::driver_error;
 use crate::error::{Error, Result};
 
-/// A type that activations and weights are stored in.
-pub trait Storage: DeviceRepr + ValidAsZeroBits + Copy + Send + Sync + Unpin + 'static {
+/// A type of what kernels read and write.
+pub trait Element:
+    DeviceRepr + ValidAsZeroBits + Copy + Debug + Send + Sync + Unpin + 'static
+{
     /// The ending of the entry points for it.
     const NAME: &'static str;
+}
+
+impl Element for f16 {
+    const NAME: &'static str = "f16";
+}
+
+impl Element for bf16 {
+    const NAME: &'static str = "bf16";
+}
+
+impl Element for f32 {
+    const NAME: &'static str = "f32";
+}
+
+/// A type that activations and weights are stored in.
+pub trait Storage: Element {
+    /// What LayerNorm reads is stored in this: rounded to the 8 bits of bf16, it would cost much of a model's precision.
+    type Sum: Element;
 
     /// The nearest value of the type, infinite beyond its range.
     fn from_f32(value: f32) -> Self;
@@ -23,7 +44,7 @@ pub trait Storage: DeviceRepr + ValidAsZeroBits + Copy + Send + Sync + Unpin + '
 }
 
 impl Storage for f16 {
-    const NAME: &'static str = "f16";
+    type Sum = Self;
 
     fn from_f32(value: f32) -> Self {
         Self::from_f32(value)
@@ -35,7 +56,7 @@ impl Storage for f16 {
 }
 
 impl Storage for bf16 {
-    const NAME: &'static str = "bf16";
+    type Sum = f32;
 
     fn from_f32(value: f32) -> Self {
         Self::from_f32(value)
@@ -56,11 +77,6 @@ pub(super) struct Function {
 }
 
 impl Function {
-    /// Loads `FILE_TYPE` of `kernels/FILE.cu`.
-    pub(super) fn load<T: Storage>(gpu: &Gpu, file: &str) -> Result<Self> {
-        Self::load_for::<T>(gpu, file, file)
-    }
-
     /// Loads `ENTRY_TYPE` of `kernels/FILE.cu`.
     pub(super) fn load_for<T: Storage>(gpu: &Gpu, file: &str, entry: &str) -> Result<Self> {
         Self::load_entry(gpu, file, &format!("{entry}_{}", T::NAME))

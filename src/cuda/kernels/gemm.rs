@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use cudarc::driver::{CudaView, CudaViewMut, LaunchConfig, PushKernelArg};
 
-use super::{Cost, Function, Storage, check_len};
+use super::{Cost, Element, Function, Storage, check_len};
 use crate::cuda::Gpu;
 use crate::cuda::launch_shape::gemm as shape;
 use crate::error::{Error, Result};
@@ -20,17 +20,20 @@ pub enum Epilogue {
     BiasResidual,
 }
 
-/// `out[t, n] = epilogue(sum over k of x[t, k]·weight[n, k] + bias[n])`.
+/// `out[t, n] = epilogue(sum over k of x[t, k]·weight[n, k] + bias[n])`; `out` is stored as `R`.
+///
+/// There are kernels for what a forward pass needs: `R` is `T` for [`Epilogue::Bias`], the sum type of `T` for
+/// [`Epilogue::BiasResidual`], and either for [`Epilogue::BiasGelu`].
 #[derive(Debug)]
-pub struct Gemm<T> {
+pub struct Gemm<T, R = T> {
     kernel: Function,
     epilogue: Epilogue,
-    storage: PhantomData<T>,
+    types: PhantomData<(T, R)>,
 }
 
 /// Operands of [`Gemm`]; T tokens, K inputs, N outputs, both multiples of 8. Each begins at a multiple of 16 bytes.
 #[derive(Debug)]
-pub struct GemmArgs<'a, T> {
+pub struct GemmArgs<'a, T, R = T> {
     /// T, K
     pub x: CudaView<'a, T>,
     /// N, K
@@ -40,27 +43,32 @@ pub struct GemmArgs<'a, T> {
     /// T, N; with [`Epilogue::BiasResidual`], and only then.
     pub residual: Option<CudaView<'a, T>>,
     /// T, N
-    pub out: CudaViewMut<'a, T>,
+    pub out: CudaViewMut<'a, R>,
 }
 
-impl<T: Storage> Gemm<T> {
+impl<T: Storage, R: Element> Gemm<T, R> {
     /// Loads the kernel with that epilogue.
     ///
     /// # Errors
     ///
-    /// The GPU is too old for it, or its driver fails.
+    /// There is no such kernel, the GPU is too old for it, or its driver fails.
     pub fn load(gpu: &Gpu, epilogue: Epilogue) -> Result<Self> {
         let entry = match epilogue {
             Epilogue::Bias => "gemm_bias",
             Epilogue::BiasGelu => "gemm_bias_gelu",
             Epilogue::BiasResidual => "gemm_bias_residual",
         };
-        let kernel = Function::load_for::<T>(gpu, "gemm", entry)?;
+        let types = if R::NAME == T::NAME {
+            T::NAME.to_owned()
+        } else {
+            format!("{}_{}", T::NAME, R::NAME)
+        };
+        let kernel = Function::load_entry(gpu, "gemm", &format!("{entry}_{types}"))?;
         kernel.allow_shared_memory(shape::SMEM_BYTES)?;
         Ok(Self {
             kernel,
             epilogue,
-            storage: PhantomData,
+            types: PhantomData,
         })
     }
 
@@ -68,8 +76,9 @@ impl<T: Storage> Gemm<T> {
     pub fn cost(&self, tokens: usize, outputs: usize, inputs: usize) -> Cost {
         let [t, n, k] = [tokens, outputs, inputs].map(|size| size as u64);
         let residual = u64::from(self.epilogue == Epilogue::BiasResidual) * t * n;
+        let [value, result] = [size_of::<T>(), size_of::<R>()].map(|size| size as u64);
         Cost {
-            bytes: (t * k + n * k + t * n + residual) * size_of::<T>() as u64 + 4 * n,
+            bytes: (t * k + n * k + residual) * value + t * n * result + 4 * n,
             flops: 2 * t * n * k,
         }
     }
@@ -79,7 +88,7 @@ impl<T: Storage> Gemm<T> {
     /// # Errors
     ///
     /// Operands whose lengths do not fit each other, or a driver that refuses the launch.
-    pub fn launch(&self, args: GemmArgs<'_, T>) -> Result<()> {
+    pub fn launch(&self, args: GemmArgs<'_, T, R>) -> Result<()> {
         let GemmArgs {
             x,
             weight,
@@ -122,7 +131,7 @@ impl<T: Storage> Gemm<T> {
             return Ok(());
         }
         let sizes = [tokens, outputs, inputs].map(|size| size as i32);
-        // gemm(const T* a, const T* b, const float* bias, [const T* residual,] T* c, int tokens, int outputs, int depth)
+        // gemm(const T* a, const T* b, const float* bias, [const T* residual,] R* c, int tokens, int outputs, int depth)
         let mut launch = self.kernel.stream().launch_builder(self.kernel.function());
         launch.arg(&x).arg(&weight).arg(&bias);
         if let Some(residual) = &residual {

@@ -3,23 +3,23 @@
 //! Lengths are checked against each other before anything is launched; what was launched is on
 //! the stream of the [`Gpu`](super::Gpu), and its failures come with the next synchronisation.
 
-mod add_ln;
 mod attention;
 mod cost;
 mod embed_ln;
 mod function;
 mod gemm;
+mod layer_norm;
 mod rows;
 mod sparsify;
 mod splade_head;
 mod topk;
 
-pub use add_ln::{AddLn, AddLnArgs};
 pub use attention::{Attention, AttentionArgs, DeviceTiles, QueryTiles};
 pub use cost::Cost;
 pub use embed_ln::{DeviceTokens, EmbedLn, EmbedLnArgs};
-pub use function::Storage;
+pub use function::{Element, Storage};
 pub use gemm::{Epilogue, Gemm, GemmArgs};
+pub use layer_norm::{LayerNorm, LayerNormArgs};
 pub use rows::RowShape;
 pub use sparsify::{Positions, Sparsify, SparsifyArgs};
 pub use splade_head::{DeviceColumns, HeadColumns, SpladeHead, SpladeHeadArgs};

@@ -3,7 +3,7 @@
 use cudarc::driver::LaunchConfig;
 
 use super::Function;
-use crate::cuda::launch_shape::add_ln as shape;
+use crate::cuda::launch_shape::layer_norm as shape;
 use crate::error::{Error, Result};
 
 /// A row of hidden states: H values that count, and zeros up to a multiple of 8.
@@ -19,7 +19,7 @@ impl RowShape {
     ///
     /// More values than a warp holds, or none.
     pub fn new(hidden: usize) -> Result<Self> {
-        let most = shape::MAX_HIDDEN as usize;
+        let most = shape::WIDE as usize;
         if !(1..=most).contains(&hidden) {
             return Err(Error::unsupported(
                 format!(
@@ -34,6 +34,25 @@ impl RowShape {
     /// H: values that count.
     pub fn hidden(self) -> usize {
         self.hidden
+    }
+
+    /// The entry point of `kernel` for such rows, without its type: it is named for the most values that it takes.
+    pub(super) fn entry(self, kernel: &str) -> String {
+        let most = if self.is_wide() {
+            shape::WIDE
+        } else {
+            shape::NARROW
+        };
+        format!("{kernel}_{most}")
+    }
+
+    /// Of two numbers of blocks the one for such rows.
+    pub(super) fn blocks(self, narrow: u32, wide: u32) -> u32 {
+        if self.is_wide() { wide } else { narrow }
+    }
+
+    fn is_wide(self) -> bool {
+        self.stride() > shape::NARROW as usize
     }
 
     /// Values from one row to the next.

@@ -1,0 +1,80 @@
+// Computes: out[t, :] = LayerNorm(sums[t, :]) * scale + shift, for every token t. gemm.cu makes the
+//   sums, of a linear layer's products and its residual.
+//
+// Data: sums [T, stride] in f16 where out is f16, in f32 where out is bf16; out [T, stride]. Of a
+//   row the first H values count and the others are zeros. Scale, shift [stride] f32, zeros beyond
+//   H. Every pointer is aligned to 16 bytes, stride a multiple of 8, at most what the entry point
+//   is named for. Nothing overlaps.
+//
+// Work split: a block takes 8 rows at a time, a warp each, and strides over the tokens with its
+//   grid; the host gives it a few blocks a processor, so that scale and shift are read once for
+//   many rows. A lane holds chunks of 4 or 8 values, as row_norm.cuh draws them.
+//
+// Roof: memory. A token reads H sums and writes H values: 4 H bytes in f16, 6 H in bf16. About 12 H
+//   operations: none that count.
+//
+// Numerics: mean, variance and normalisation in f32, rounded once, to the storage type. A row
+//   depends on itself alone, bit for bit.
+#include "row_norm.cuh"
+
+// --- launch shape ---
+constexpr int kThreads = 256;           // 8 rows at a time
+constexpr int kRows = 8;                // a warp each
+constexpr int kNarrow = 1024;           // values of a row at most: 32 a lane
+constexpr int kWide = 4096;             // for larger rows: 128 a lane, 32 KB of scale and shift
+constexpr int kBlocksPerProcessor = 2;  // 16 rows under way keep memory busy: 24 KB in BERT-base
+constexpr int kBlocksPerProcessorWide = 1;  // 8 rows of up to 16 KB; 241 registers a thread
+// --- end of launch shape ---
+
+static_assert(kThreads == kRowThreads && kRows == kRowWarps, "a warp takes a row");
+
+template <int kMostValues, typename Value>
+__device__ __forceinline__ void layer_norm(const SumOf<Value>* sums,  // [T, stride]
+                                           const float* scale,        // [stride]
+                                           const float* shift,        // [stride]
+                                           Value* out,                // [T, stride]
+                                           int tokens, int hidden, int stride, float eps) {
+  // 16 bytes of sums. In wide rows of f16 8 bytes: with 16 ptxas has more loads under way than it
+  // has registers for, and spills on sm_100a.
+  constexpr bool kIs16Bytes = sizeof(SumOf<Value>) == 2 && kMostValues == kNarrow;
+  constexpr int kChunk = kIs16Bytes ? kChunkValues : 4;
+  using Norm = RowNorm<kMostValues, kChunk>;
+  __shared__ Norm smem;
+  smem.load(scale, shift, stride);
+  const int first = blockIdx.x * kRows + threadIdx.x / kWarp;
+  for (int token = first; token < tokens; token += gridDim.x * kRows) {
+    const size_t row = size_t(token) * stride;
+    typename Norm::Values values;
+    Norm::for_lane_chunks(
+        stride, [&](int chunk, int i) { load_values(sums + row + chunk * kChunk, values[i]); });
+    smem.normalize(values, out + row, hidden, stride, eps);
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    layer_norm_1024_f16(const half* __restrict__ sums, const float* __restrict__ scale,
+                        const float* __restrict__ shift, half* __restrict__ out, int tokens,
+                        int hidden, int stride, float eps) {
+  layer_norm<kNarrow>(sums, scale, shift, out, tokens, hidden, stride, eps);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessorWide)
+    layer_norm_4096_f16(const half* __restrict__ sums, const float* __restrict__ scale,
+                        const float* __restrict__ shift, half* __restrict__ out, int tokens,
+                        int hidden, int stride, float eps) {
+  layer_norm<kWide>(sums, scale, shift, out, tokens, hidden, stride, eps);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    layer_norm_1024_bf16(const float* __restrict__ sums, const float* __restrict__ scale,
+                         const float* __restrict__ shift, bf16* __restrict__ out, int tokens,
+                         int hidden, int stride, float eps) {
+  layer_norm<kNarrow>(sums, scale, shift, out, tokens, hidden, stride, eps);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessorWide)
+    layer_norm_4096_bf16(const float* __restrict__ sums, const float* __restrict__ scale,
+                         const float* __restrict__ shift, bf16* __restrict__ out, int tokens,
+                         int hidden, int stride, float eps) {
+  layer_norm<kWide>(sums, scale, shift, out, tokens, hidden, stride, eps);
+}
