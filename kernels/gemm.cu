@@ -92,7 +92,7 @@ __device__ __forceinline__ void gemm(const Value* a,         // [T, K]
     b_rows[copy] = b + size_t(min(n + copied_row(copy), outputs - 1)) * depth;
   }
   Accumulators acc;
-  multiply_tiles(acc, smem.ring, a_rows, b_rows, depth);
+  multiply_tiles(acc, TileAddresses<Value>(smem.ring), a_rows, b_rows, depth);
   spread_sums(smem.sums, acc);
   // A warp writes rows that all warps have computed parts of.
   __syncthreads();
@@ -101,22 +101,32 @@ __device__ __forceinline__ void gemm(const Value* a,         // [T, K]
   const int column = n + lane * kLaneValues;
   if (column >= outputs) return;
   const float4 shift = *reinterpret_cast<const float4*>(bias + column);
-  for (int row = threadIdx.x / kWarp; row < kBlockM && m + row < tokens; row += kThreads / kWarp) {
-    const float4 sum = *reinterpret_cast<const float4*>(&smem.sums[row][sums_chunk(row, lane) * 4]);
+  // The warp's rows lie 8 apart, where the order of chunks is the same again.
+  constexpr int kRowStep = kThreads / kWarp;
+  static_assert(kRowStep % 4 == 0, "sums_chunk repeats every 4 rows");
+  const int first = threadIdx.x / kWarp, rows = min(kBlockM, tokens - m);
+  const float* from = &smem.sums[first][sums_chunk(first, lane) * 4];
+  const size_t at = size_t(m + first) * outputs + column, row_step = size_t(kRowStep) * outputs;
+  c += at;
+  if (kEpilogue == Epilogue::kBiasResidual) residual += at;
+  for (int row = first; row < rows; row += kRowStep) {
+    const float4 sum = *reinterpret_cast<const float4*>(from);
     float values[kLaneValues] = {sum.x + shift.x, sum.y + shift.y, sum.z + shift.z,
                                  sum.w + shift.w};
-    const size_t at = size_t(m + row) * outputs + column;
     if (kEpilogue == Epilogue::kBiasGelu) {
 #pragma unroll
       for (float& value : values) value = gelu(value);
     }
     if (kEpilogue == Epilogue::kBiasResidual) {
       float other[kLaneValues];
-      load_values(residual + at, other);
+      load_values(residual, other);
 #pragma unroll
       for (int i = 0; i < kLaneValues; ++i) values[i] += other[i];
+      residual += row_step;
     }
-    store_values(values, c + at);
+    store_values(values, c);
+    c += row_step;
+    from += kRowStep * kBlockN;
   }
 }
 

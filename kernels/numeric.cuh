@@ -8,6 +8,7 @@
 
 using bf16 = __nv_bfloat16;
 
+constexpr int kChunkBytes = 16;
 constexpr int kChunkValues = 8;
 
 // Two neighbouring values as the hardware converts them.

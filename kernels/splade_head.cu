@@ -22,8 +22,9 @@
 //    terms   |
 //
 //   The terms are the rows of the product, so that a thread holds many tokens of few terms: a group
-//   is pooled in a thread and across the four lanes of a quad. Then one thread a term runs through
-//   the 16 groups in order; it alone writes the term, once, where a document ends.
+//   is pooled in a thread and across the four lanes of a quad, which share out its terms. Then one
+//   thread a term runs through the 16 groups in order; it alone writes the term, once, where a
+//   document ends.
 //
 // Roof: tensor cores. 2 V C H flops; a tile reads (128 + 128) H values. Written: 4 S V bytes.
 //
@@ -84,17 +85,20 @@ __device__ __forceinline__ float combine(float a, float b) {
   return kPooling == Pooling::kMax ? max_nan(a, b) : a + b;
 }
 
-// The largest value over a quad and the first column that has it.
-__device__ __forceinline__ void first_of_quad(float& largest, int& column) {
-#pragma unroll
-  for (int distance = 1; distance < 4; distance *= 2) {
-    const float other = __shfl_xor_sync(kAllLanes, largest, distance);
-    const int other_column = __shfl_xor_sync(kAllLanes, column, distance);
-    if (other > largest || (other == largest && other_column < column)) {
-      largest = other;
-      column = other_column;
-    }
-  }
+// A logit and its column.
+struct Place {
+  float logit;
+  int column;
+};
+
+__device__ __forceinline__ Place shuffled_xor(Place place, int distance) {
+  return {shuffled_xor(place.logit, distance), __shfl_xor_sync(kAllLanes, place.column, distance)};
+}
+
+// The place of the larger logit, of equal ones the first.
+__device__ __forceinline__ Place first_largest(Place a, Place b) {
+  const bool is_b = b.logit > a.logit || (b.logit == a.logit && b.column < a.column);
+  return {is_b ? b.logit : a.logit, is_b ? b.column : a.column};
 }
 
 // Pools the 8 columns of each group of the warp's tile.
@@ -123,32 +127,31 @@ __device__ __forceinline__ void pool_groups(Smem<Value, kPositions>& smem, const
     // The same for all lanes.
     if (group >= group_count) continue;
     const int real = Group{groups[group]}.real();
+    // Four terms of a lane lie 8 apart: each lane of a quad gets one of them.
 #pragma unroll
-    for (int i = 0; i < kFragmentsA; ++i) {
+    for (int four = 0; four < kFragmentsA / 2; ++four) {
+      const int column = lane % 4 * 2;
+      float values[4];
+      Place places[4];
 #pragma unroll
-      for (int high = 0; high < 2; ++high) {
-        const int term = lane_term + 16 * i + 8 * high;
-        const int column = lane % 4 * 2;
+      for (int part = 0; part < 4; ++part) {
+        const int i = 2 * four + part / 2, high = part % 2;
         const float left = acc[i][j][2 * high], right = acc[i][j][2 * high + 1];
-        float value;
         if (kPooling == Pooling::kMax) {
-          value = combine<kPooling>(left, right);
+          values[part] = combine<kPooling>(left, right);
         } else {
           const float shift = shifts[i][high];
-          value = column < real ? weight_of(left + shift, twice) : 0.0f;
-          value += column + 1 < real ? weight_of(right + shift, twice) : 0.0f;
+          values[part] = column < real ? weight_of(left + shift, twice) : 0.0f;
+          values[part] += column + 1 < real ? weight_of(right + shift, twice) : 0.0f;
         }
-        value = quad_reduce(value, combine<kPooling>);
-        if (lane % 4 == 0) smem.pooled[group][term] = value;
-        if (kPositions) {
-          float largest = right > left ? right : left;
-          int first = right > left ? column + 1 : column;
-          first_of_quad(largest, first);
-          if (lane % 4 == 0) {
-            smem.largest[group][term] = largest;
-            smem.column[group][term] = first;
-          }
-        }
+        places[part] = first_largest({left, column}, {right, column + 1});
+      }
+      const int term = lane_term + 32 * four + 8 * (lane % 4);
+      smem.pooled[group][term] = quad_spread(values, combine<kPooling>);
+      if (kPositions) {
+        const Place place = quad_spread(places, first_largest);
+        smem.largest[group][term] = place.logit;
+        smem.column[group][term] = place.column;
       }
     }
   }
@@ -193,6 +196,7 @@ __device__ __forceinline__ void splade_head(const Value* hidden,      // [T, H]
   for (int copy = 0; copy < kCopies; ++copy) {
     a_rows[copy] = decoder + size_t(first_term + min(copied_row(copy), terms - 1)) * depth;
   }
+  const TileAddresses<Value> addresses(smem.ring);
   Running running;
   running.restart<kPooling>();
 
@@ -203,7 +207,7 @@ __device__ __forceinline__ void splade_head(const Value* hidden,      // [T, H]
       b_rows[copy] = hidden + size_t{columns[min(first + copied_row(copy), end - 1)]} * depth;
     }
     Accumulators acc;
-    multiply_tiles(acc, smem.ring, a_rows, b_rows, depth);
+    multiply_tiles(acc, addresses, a_rows, b_rows, depth);
     const uint32_t* tile_groups = groups + first / kGroup;
     const int group_count = min(kGroupsPerTile, (end - first) / kGroup);
     pool_groups<kPooling>(smem, acc, tile_groups, group_count, bias + first_term, terms, twice);
