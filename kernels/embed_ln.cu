@@ -2,9 +2,9 @@
 //   every token t. The row of the token type, always type 0, is added to `places` when the model is
 //   loaded.
 //
-// Data: ids, positions [T] u32; words [V, stride], places [P, stride], out [T, stride] in f16 or
-//   bf16. Of a row the first H values count and the others are zeros. Scale, shift [stride] f32,
-//   zeros beyond H. Every pointer is aligned to 16 bytes, stride a multiple of 8, at most what the
+// Data: ids, positions [T] u32; words [V, stride], places [P, stride], out [T, stride] f16. Of
+//   a row the first H values count and the others are zeros. Scale, shift [stride] f32, zeros
+//   beyond H. Every pointer is aligned to 16 bytes, stride a multiple of 8, at most what the
 //   entry point is named for. The host checks that ids are below V and positions below P. `out`
 //   overlaps nothing.
 //
@@ -16,7 +16,7 @@
 //   BERT-base, which stay in the L2 cache) and writes H, 6 H bytes. About 12 H operations: none
 //   that count.
 //
-// Numerics: sums, mean, variance and normalisation in f32, rounded once, to the storage type. A row
+// Numerics: sums, mean, variance and normalisation in f32, rounded once, to f16. A row
 //   depends on its token alone, bit for bit.
 #include <cstdint>
 
@@ -33,22 +33,22 @@ constexpr int kBlocksPerProcessorWide = 1;  // 8 rows of up to 16 KB; 250 regist
 
 static_assert(kThreads == kRowThreads && kRows == kRowWarps, "a warp takes a row");
 
-template <int kMostValues, typename Value>
+template <int kMostValues>
 __device__ __forceinline__ void embed_ln(const uint32_t* ids,        // [T]
                                          const uint32_t* positions,  // [T]
-                                         const Value* words,         // [V, stride]
-                                         const Value* places,        // [P, stride]
+                                         const half* words,          // [V, stride]
+                                         const half* places,         // [P, stride]
                                          const float* scale,         // [stride]
                                          const float* shift,         // [stride]
-                                         Value* out,                 // [T, stride]
+                                         half* out,                  // [T, stride]
                                          int tokens, int hidden, int stride, float eps) {
   using Norm = RowNorm<kMostValues, kChunkValues>;
   __shared__ Norm smem;
   smem.load(scale, shift, stride);
   const int first = blockIdx.x * kRows + threadIdx.x / kWarp;
   for (int token = first; token < tokens; token += gridDim.x * kRows) {
-    const Value* word = words + size_t{ids[token]} * stride;
-    const Value* place = places + size_t{positions[token]} * stride;
+    const half* word = words + size_t{ids[token]} * stride;
+    const half* place = places + size_t{positions[token]} * stride;
     typename Norm::Values values;
     Norm::for_lane_chunks(stride, [&](int chunk, int i) {
       float other[kChunkValues];
@@ -74,21 +74,5 @@ extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessorWide)
                       const half* __restrict__ words, const half* __restrict__ places,
                       const float* __restrict__ scale, const float* __restrict__ shift,
                       half* __restrict__ out, int tokens, int hidden, int stride, float eps) {
-  embed_ln<kWide>(ids, positions, words, places, scale, shift, out, tokens, hidden, stride, eps);
-}
-
-extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    embed_ln_1024_bf16(const uint32_t* __restrict__ ids, const uint32_t* __restrict__ positions,
-                       const bf16* __restrict__ words, const bf16* __restrict__ places,
-                       const float* __restrict__ scale, const float* __restrict__ shift,
-                       bf16* __restrict__ out, int tokens, int hidden, int stride, float eps) {
-  embed_ln<kNarrow>(ids, positions, words, places, scale, shift, out, tokens, hidden, stride, eps);
-}
-
-extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessorWide)
-    embed_ln_4096_bf16(const uint32_t* __restrict__ ids, const uint32_t* __restrict__ positions,
-                       const bf16* __restrict__ words, const bf16* __restrict__ places,
-                       const float* __restrict__ scale, const float* __restrict__ shift,
-                       bf16* __restrict__ out, int tokens, int hidden, int stride, float eps) {
   embed_ln<kWide>(ids, positions, words, places, scale, shift, out, tokens, hidden, stride, eps);
 }

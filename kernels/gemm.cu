@@ -1,9 +1,10 @@
 // Computes: C[t, n] = epilogue(sum over k of A[t, k] * B[n, k] + bias[n]), for every token t and
 //   output n; the epilogue is nothing, GELU (the erf form), or adding residual[t, n].
 //
-// Data: A [T, K], B [N, K], residual [T, N] in f16 or bf16, bias [N] f32, C [T, N] of the same type
-//   or, where the name ends so, f32: what LayerNorm reads. Row by row, every pointer aligned to 16
-//   bytes, K and N multiples of 8. Nothing overlaps.
+// Data: A [T, K], B [N, K] in f16 or bf16, bias [N] f32, residual [T, N] f16, what LayerNorm wrote;
+//   C [T, N] in f16, bf16 or, for LayerNorm to read, f32. An entry point is named for the type of
+//   A and B, then C's if that is another. Row by row, every pointer aligned to 16 bytes, K and N
+//   multiples of 8. Nothing overlaps.
 //
 // Work split: grid (N / 128, T / 128), rounded up; a block makes 128 x 128 of C with 8 warps as
 //   tile_product.cuh draws them. Blocks of one row of tiles follow each other, so that their rows
@@ -73,11 +74,11 @@ __device__ __forceinline__ void spread_sums(float (&sums)[kBlockM][kBlockN],
 }
 
 template <Epilogue kEpilogue, typename Value, typename Result>
-__device__ __forceinline__ void gemm(const Value* a,         // [T, K]
-                                     const Value* b,         // [N, K]
-                                     const float* bias,      // [N]
-                                     const Value* residual,  // [T, N]
-                                     Result* c,              // [T, N]
+__device__ __forceinline__ void gemm(const Value* a,        // [T, K]
+                                     const Value* b,        // [N, K]
+                                     const float* bias,     // [N]
+                                     const half* residual,  // [T, N]
+                                     Result* c,             // [T, N]
                                      int tokens, int outputs, int depth) {
   extern __shared__ __align__(128) unsigned char raw_smem[];
   Smem<Value>& smem = *reinterpret_cast<Smem<Value>*>(raw_smem);
@@ -134,15 +135,35 @@ extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     gemm_bias_f16(const half* __restrict__ a, const half* __restrict__ b,
                   const float* __restrict__ bias, half* __restrict__ c, int tokens, int outputs,
                   int depth) {
-  gemm<Epilogue::kBias>(a, b, bias, static_cast<const half*>(nullptr), c, tokens, outputs, depth);
+  gemm<Epilogue::kBias>(a, b, bias, nullptr, c, tokens, outputs, depth);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    gemm_bias_f16_bf16(const half* __restrict__ a, const half* __restrict__ b,
+                       const float* __restrict__ bias, bf16* __restrict__ c, int tokens,
+                       int outputs, int depth) {
+  gemm<Epilogue::kBias>(a, b, bias, nullptr, c, tokens, outputs, depth);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     gemm_bias_gelu_f16(const half* __restrict__ a, const half* __restrict__ b,
                        const float* __restrict__ bias, half* __restrict__ c, int tokens,
                        int outputs, int depth) {
-  gemm<Epilogue::kBiasGelu>(a, b, bias, static_cast<const half*>(nullptr), c, tokens, outputs,
-                            depth);
+  gemm<Epilogue::kBiasGelu>(a, b, bias, nullptr, c, tokens, outputs, depth);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    gemm_bias_gelu_f16_bf16(const half* __restrict__ a, const half* __restrict__ b,
+                            const float* __restrict__ bias, bf16* __restrict__ c, int tokens,
+                            int outputs, int depth) {
+  gemm<Epilogue::kBiasGelu>(a, b, bias, nullptr, c, tokens, outputs, depth);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    gemm_bias_gelu_f16_f32(const half* __restrict__ a, const half* __restrict__ b,
+                           const float* __restrict__ bias, float* __restrict__ c, int tokens,
+                           int outputs, int depth) {
+  gemm<Epilogue::kBiasGelu>(a, b, bias, nullptr, c, tokens, outputs, depth);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
@@ -153,31 +174,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    gemm_bias_bf16(const bf16* __restrict__ a, const bf16* __restrict__ b,
-                   const float* __restrict__ bias, bf16* __restrict__ c, int tokens, int outputs,
-                   int depth) {
-  gemm<Epilogue::kBias>(a, b, bias, static_cast<const bf16*>(nullptr), c, tokens, outputs, depth);
-}
-
-extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    gemm_bias_gelu_bf16(const bf16* __restrict__ a, const bf16* __restrict__ b,
-                        const float* __restrict__ bias, bf16* __restrict__ c, int tokens,
-                        int outputs, int depth) {
-  gemm<Epilogue::kBiasGelu>(a, b, bias, static_cast<const bf16*>(nullptr), c, tokens, outputs,
-                            depth);
-}
-
-extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    gemm_bias_gelu_bf16_f32(const bf16* __restrict__ a, const bf16* __restrict__ b,
-                            const float* __restrict__ bias, float* __restrict__ c, int tokens,
-                            int outputs, int depth) {
-  gemm<Epilogue::kBiasGelu>(a, b, bias, static_cast<const bf16*>(nullptr), c, tokens, outputs,
-                            depth);
-}
-
-extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     gemm_bias_residual_bf16_f32(const bf16* __restrict__ a, const bf16* __restrict__ b,
-                                const float* __restrict__ bias, const bf16* __restrict__ residual,
+                                const float* __restrict__ bias, const half* __restrict__ residual,
                                 float* __restrict__ c, int tokens, int outputs, int depth) {
   gemm<Epilogue::kBiasResidual>(a, b, bias, residual, c, tokens, outputs, depth);
 }

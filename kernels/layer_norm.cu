@@ -1,19 +1,18 @@
 // Computes: out[t, :] = LayerNorm(sums[t, :]) * scale + shift, for every token t. gemm.cu makes the
 //   sums, of a linear layer's products and its residual.
 //
-// Data: sums [T, stride] in f16 where out is f16, in f32 where out is bf16; out [T, stride]. Of a
-//   row the first H values count and the others are zeros. Scale, shift [stride] f32, zeros beyond
-//   H. Every pointer is aligned to 16 bytes, stride a multiple of 8, at most what the entry point
-//   is named for. Nothing overlaps.
+// Data: sums [T, stride] in f16 or f32, out [T, stride] f16. Of a row the first H values count and
+//   the others are zeros. Scale, shift [stride] f32, zeros beyond H. Every pointer is aligned to 16
+//   bytes, stride a multiple of 8, at most what the entry point is named for. Nothing overlaps.
 //
 // Work split: a block takes 8 rows at a time, a warp each, and strides over the tokens with its
 //   grid; the host gives it a few blocks a processor, so that scale and shift are read once for
 //   many rows. A lane holds chunks of 4 or 8 values, as row_norm.cuh draws them.
 //
-// Roof: memory. A token reads H sums and writes H values: 4 H bytes in f16, 6 H in bf16. About 12 H
+// Roof: memory. A token reads H sums and writes H values: 4 H bytes, or 6 H from f32. About 12 H
 //   operations: none that count.
 //
-// Numerics: mean, variance and normalisation in f32, rounded once, to the storage type. A row
+// Numerics: mean, variance and normalisation in f32, rounded once, to f16. A row
 //   depends on itself alone, bit for bit.
 #include "row_norm.cuh"
 
@@ -28,15 +27,15 @@ constexpr int kBlocksPerProcessorWide = 1;  // 8 rows of up to 16 KB; 241 regist
 
 static_assert(kThreads == kRowThreads && kRows == kRowWarps, "a warp takes a row");
 
-template <int kMostValues, typename Value>
-__device__ __forceinline__ void layer_norm(const SumOf<Value>* sums,  // [T, stride]
-                                           const float* scale,        // [stride]
-                                           const float* shift,        // [stride]
-                                           Value* out,                // [T, stride]
+template <int kMostValues, typename Sum>
+__device__ __forceinline__ void layer_norm(const Sum* sums,     // [T, stride]
+                                           const float* scale,  // [stride]
+                                           const float* shift,  // [stride]
+                                           half* out,           // [T, stride]
                                            int tokens, int hidden, int stride, float eps) {
   // 16 bytes of sums. In wide rows of f16 8 bytes: with 16 ptxas has more loads under way than it
   // has registers for, and spills on sm_100a.
-  constexpr bool kIs16Bytes = sizeof(SumOf<Value>) == 2 && kMostValues == kNarrow;
+  constexpr bool kIs16Bytes = sizeof(Sum) == 2 && kMostValues == kNarrow;
   constexpr int kChunk = kIs16Bytes ? kChunkValues : 4;
   using Norm = RowNorm<kMostValues, kChunk>;
   __shared__ Norm smem;
@@ -66,15 +65,15 @@ extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessorWide)
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    layer_norm_1024_bf16(const float* __restrict__ sums, const float* __restrict__ scale,
-                         const float* __restrict__ shift, bf16* __restrict__ out, int tokens,
-                         int hidden, int stride, float eps) {
+    layer_norm_1024_f32(const float* __restrict__ sums, const float* __restrict__ scale,
+                        const float* __restrict__ shift, half* __restrict__ out, int tokens,
+                        int hidden, int stride, float eps) {
   layer_norm<kNarrow>(sums, scale, shift, out, tokens, hidden, stride, eps);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessorWide)
-    layer_norm_4096_bf16(const float* __restrict__ sums, const float* __restrict__ scale,
-                         const float* __restrict__ shift, bf16* __restrict__ out, int tokens,
-                         int hidden, int stride, float eps) {
+    layer_norm_4096_f32(const float* __restrict__ sums, const float* __restrict__ scale,
+                        const float* __restrict__ shift, half* __restrict__ out, int tokens,
+                        int hidden, int stride, float eps) {
   layer_norm<kWide>(sums, scale, shift, out, tokens, hidden, stride, eps);
 }

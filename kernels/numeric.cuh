@@ -26,21 +26,6 @@ struct PairOf<bf16> {
 __device__ __forceinline__ float2 widen(half2 pair) { return __half22float2(pair); }
 __device__ __forceinline__ float2 widen(__nv_bfloat162 pair) { return __bfloat1622float2(pair); }
 
-// What the sum of a layer's output and its residual is stored in until LayerNorm reads it: bf16 has
-// 8 bits, which is too few for a sum that is rounded to them again right after.
-template <typename Value>
-struct SumType;
-template <>
-struct SumType<half> {
-  using type = half;
-};
-template <>
-struct SumType<bf16> {
-  using type = float;
-};
-template <typename Value>
-using SumOf = typename SumType<Value>::type;
-
 // Rounds to nearest, ties to even.
 __device__ __forceinline__ void narrow(float2 values, half2& pair) {
   pair = __float22half2_rn(values);

@@ -6,7 +6,7 @@
 //
 //   and, in the entry points called so, positions[s, v]: the first t with the largest z[t, v].
 //
-// Data: hidden [T, H] and decoder [V, H] in f16 or bf16, bias [V] f32 (sum only), pooled [S, W] in
+// Data: hidden [T, H] and decoder [V, H] in f16, bias [V] f32 (sum only), pooled [S, W] in
 //   f32, positions [S, W] u32, W >= V a multiple of 8: a row begins with a sector. Pointers are
 //   aligned to 32 bytes, H is a multiple of 8. Columns [C] u32 are the tokens in the order of their
 //   documents, each document filled up to a multiple of 8 with its last token; groups [C / 8] u32
@@ -49,17 +49,16 @@ static_assert(kBlockTerms == kTileRows && kBlockTokens == kTileRows && kThreads 
 
 constexpr int kGroupsPerTile = kBlockTokens / kGroup;
 
-template <typename Value, bool kPositions>
+template <bool kPositions>
 struct Smem {
-  TileSmem<Value> ring;
+  TileSmem<half> ring;
   float pooled[kGroupsPerTile][kBlockTerms];
   // Of each group, the largest logit and the first column that has it.
   float largest[kPositions ? kGroupsPerTile : 0][kBlockTerms];
   int column[kPositions ? kGroupsPerTile : 0][kBlockTerms];
 };
-static_assert(sizeof(Smem<half, false>) == kSmemBytes, "the host asks for what a block uses");
-static_assert(sizeof(Smem<half, true>) == kSmemBytesPositions,
-              "the host asks for what a block uses");
+static_assert(sizeof(Smem<false>) == kSmemBytes, "the host asks for what a block uses");
+static_assert(sizeof(Smem<true>) == kSmemBytesPositions, "the host asks for what a block uses");
 
 enum class Pooling { kMax, kSum };
 
@@ -102,8 +101,8 @@ __device__ __forceinline__ Place first_largest(Place a, Place b) {
 }
 
 // Pools the 8 columns of each group of the warp's tile.
-template <Pooling kPooling, bool kPositions, typename Value>
-__device__ __forceinline__ void pool_groups(Smem<Value, kPositions>& smem, const Accumulators& acc,
+template <Pooling kPooling, bool kPositions>
+__device__ __forceinline__ void pool_groups(Smem<kPositions>& smem, const Accumulators& acc,
                                             const uint32_t* groups,  // [groups of this tile]
                                             int group_count, const float* bias, int terms,
                                             bool twice) {
@@ -174,9 +173,9 @@ struct Running {
   }
 };
 
-template <Pooling kPooling, bool kPositions, typename Value>
-__device__ __forceinline__ void splade_head(const Value* hidden,      // [T, H]
-                                            const Value* decoder,     // [V, H]
+template <Pooling kPooling, bool kPositions>
+__device__ __forceinline__ void splade_head(const half* hidden,       // [T, H]
+                                            const half* decoder,      // [V, H]
                                             const float* bias,        // [V]
                                             const uint32_t* columns,  // [C]
                                             const uint32_t* groups,   // [C / 8]
@@ -185,23 +184,23 @@ __device__ __forceinline__ void splade_head(const Value* hidden,      // [T, H]
                                             uint32_t* positions,      // [S, W]
                                             int vocabulary, int width, int depth, bool twice) {
   extern __shared__ __align__(128) unsigned char raw_smem[];
-  auto& smem = *reinterpret_cast<Smem<Value, kPositions>*>(raw_smem);
+  auto& smem = *reinterpret_cast<Smem<kPositions>*>(raw_smem);
   const int first_term = blockIdx.y * kBlockTerms;
   const int terms = min(kBlockTerms, vocabulary - first_term);
   const int end = spans[blockIdx.x + 1];
 
   // Past the end the last term stands in: what is computed from it is not written.
-  const Value* a_rows[kCopies];
+  const half* a_rows[kCopies];
 #pragma unroll
   for (int copy = 0; copy < kCopies; ++copy) {
     a_rows[copy] = decoder + size_t(first_term + min(copied_row(copy), terms - 1)) * depth;
   }
-  const TileAddresses<Value> addresses(smem.ring);
+  const TileAddresses<half> addresses(smem.ring);
   Running running;
   running.restart<kPooling>();
 
   for (int first = spans[blockIdx.x]; first < end; first += kBlockTokens) {
-    const Value* b_rows[kCopies];
+    const half* b_rows[kCopies];
 #pragma unroll
     for (int copy = 0; copy < kCopies; ++copy) {
       b_rows[copy] = hidden + size_t{columns[min(first + copied_row(copy), end - 1)]} * depth;
@@ -270,46 +269,6 @@ extern "C" __global__ void __launch_bounds__(kThreads)
                                   const uint32_t* __restrict__ spans, float* __restrict__ pooled,
                                   uint32_t* __restrict__ positions, int vocabulary, int width,
                                   int depth, int twice) {
-  splade_head<Pooling::kSum, true>(hidden, decoder, bias, columns, groups, spans, pooled, positions,
-                                   vocabulary, width, depth, twice != 0);
-}
-
-extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    splade_head_max_bf16(const bf16* __restrict__ hidden, const bf16* __restrict__ decoder,
-                         const uint32_t* __restrict__ columns, const uint32_t* __restrict__ groups,
-                         const uint32_t* __restrict__ spans, float* __restrict__ pooled,
-                         int vocabulary, int width, int depth) {
-  splade_head<Pooling::kMax, false>(hidden, decoder, nullptr, columns, groups, spans, pooled,
-                                    nullptr, vocabulary, width, depth, false);
-}
-
-extern "C" __global__ void __launch_bounds__(kThreads) splade_head_max_positions_bf16(
-    const bf16* __restrict__ hidden, const bf16* __restrict__ decoder,
-    const uint32_t* __restrict__ columns, const uint32_t* __restrict__ groups,
-    const uint32_t* __restrict__ spans, float* __restrict__ pooled,
-    uint32_t* __restrict__ positions, int vocabulary, int width, int depth) {
-  splade_head<Pooling::kMax, true>(hidden, decoder, nullptr, columns, groups, spans, pooled,
-                                   positions, vocabulary, width, depth, false);
-}
-
-extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    splade_head_sum_bf16(const bf16* __restrict__ hidden, const bf16* __restrict__ decoder,
-                         const float* __restrict__ bias, const uint32_t* __restrict__ columns,
-                         const uint32_t* __restrict__ groups, const uint32_t* __restrict__ spans,
-                         float* __restrict__ pooled, int vocabulary, int width, int depth,
-                         int twice) {
-  splade_head<Pooling::kSum, false>(hidden, decoder, bias, columns, groups, spans, pooled, nullptr,
-                                    vocabulary, width, depth, twice != 0);
-}
-
-extern "C" __global__ void __launch_bounds__(kThreads)
-    splade_head_sum_positions_bf16(const bf16* __restrict__ hidden,
-                                   const bf16* __restrict__ decoder, const float* __restrict__ bias,
-                                   const uint32_t* __restrict__ columns,
-                                   const uint32_t* __restrict__ groups,
-                                   const uint32_t* __restrict__ spans, float* __restrict__ pooled,
-                                   uint32_t* __restrict__ positions, int vocabulary, int width,
-                                   int depth, int twice) {
   splade_head<Pooling::kSum, true>(hidden, decoder, bias, columns, groups, spans, pooled, positions,
                                    vocabulary, width, depth, twice != 0);
 }

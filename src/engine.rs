@@ -117,7 +117,8 @@ pub enum Dtype {
     F32,
     /// 16-bit floats, accumulated in 32 bits.
     F16,
-    /// Brain floats, accumulated in 32 bits.
+    /// Brain floats, with the range of [`F32`](Self::F32), accumulated in 32 bits. Where a LayerNorm bounds that range, and in
+    /// the weights that meet it, 16-bit floats, which have 3 bits more.
     Bf16,
     /// 8-bit integers, accumulated in 32 bits.
     Int8,

@@ -6,7 +6,7 @@ use super::Gpu;
 use super::arena::{Arena, Piece, piece_bytes};
 use super::batch::BatchPlan;
 use super::gpu::driver_error;
-use super::kernels::{Sparsify, Storage};
+use super::kernels::{Normed, Sparsify, Storage};
 use super::weights::Sizes;
 use crate::error::Result;
 
@@ -20,12 +20,12 @@ const ENTRIES_PER_TOKEN: usize = 32;
 /// What the kernels of a GPU work in, batch after batch: room for T tokens, and for R documents in the head.
 #[derive(Debug)]
 pub(super) struct Workspace<T: Storage> {
-    pub(super) hidden: Piece<T>,    // [T, stride]
-    pub(super) sums: Piece<T::Sum>, // [T, stride]
-    pub(super) qkv: Piece<T>,       // [T, 3 · heads · D]
-    pub(super) context: Piece<T>,   // [T, heads · D]
-    pub(super) ffn: Piece<T>,       // [T, I]
-    pub(super) pooled: Piece<f32>,  // [R, width]
+    pub(super) hidden: Piece<Normed>, // [T, stride]
+    pub(super) sums: Piece<T::Sum>,   // [T, stride]
+    pub(super) qkv: Piece<T>,         // [T, 3 · heads · D]
+    pub(super) context: Piece<T>,     // [T, heads · D]
+    pub(super) ffn: Piece<T>,         // [T, I]
+    pub(super) pooled: Piece<f32>,    // [R, width]
 }
 
 /// What goes to the GPU and comes back from it for one batch of at most T tokens.
@@ -73,9 +73,12 @@ impl<T: Storage> Workspace<T> {
     /// Bytes for `tokens` tokens.
     pub(super) fn bytes(tokens: usize, sizes: &Sizes) -> usize {
         let [row, qkv, context, ffn] = Self::lens(tokens, sizes);
-        let hidden = [row, qkv, context, ffn].map(piece_bytes::<T>);
+        let inner = [qkv, context, ffn].map(piece_bytes::<T>);
         let pooled = rows_of_a_pass(tokens, sizes) * pooled_width(sizes);
-        hidden.iter().sum::<usize>() + piece_bytes::<T::Sum>(row) + piece_bytes::<f32>(pooled)
+        piece_bytes::<Normed>(row)
+            + piece_bytes::<T::Sum>(row)
+            + inner.iter().sum::<usize>()
+            + piece_bytes::<f32>(pooled)
     }
 
     fn lens(tokens: usize, sizes: &Sizes) -> [usize; 4] {

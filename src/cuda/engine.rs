@@ -91,8 +91,8 @@ struct Resident<T: Storage> {
     sizes: Sizes,
     weights: Weights<T>,
     kernels: Kernels<T>,
-    head: SpladeHead<T>,
-    head_with_positions: SpladeHead<T>,
+    head: SpladeHead,
+    head_with_positions: SpladeHead,
     sparsify: Sparsify,
     top_k: TopK,
 }

@@ -7,7 +7,7 @@ use super::batch::DeviceBatch;
 use super::buffers::Workspace;
 use super::kernels::{
     Attention, AttentionArgs, Element, EmbedLn, EmbedLnArgs, Epilogue, Gemm, GemmArgs, LayerNorm,
-    LayerNormArgs, RowShape, Storage,
+    LayerNormArgs, Normed, RowShape, Storage,
 };
 use super::weights::{Linear, Norm, Sizes, Weights};
 use crate::error::Result;
@@ -17,13 +17,13 @@ use cudarc::driver::CudaViewMut;
 /// The kernels of the encoder.
 #[derive(Debug)]
 pub(super) struct Kernels<T: Storage> {
-    embed_ln: EmbedLn<T>,
-    linear: Gemm<T>,
-    linear_gelu: Gemm<T>,
+    embed_ln: EmbedLn,
+    linear: Gemm<Normed, T>,
+    linear_gelu: Gemm<Normed, T>,
     linear_residual: Gemm<T, T::Sum>,
-    transform: Gemm<T, T::Sum>,
+    transform: Gemm<Normed, T::Sum>,
     attention: Attention<T>,
-    layer_norm: LayerNorm<T>,
+    layer_norm: LayerNorm<T::Sum>,
 }
 
 impl<T: Storage> Kernels<T> {
@@ -60,15 +60,16 @@ pub(super) fn forward<T: Storage>(
     let mut qkv = workspace.qkv.slice_mut(..tokens * 3 * sizes.attention());
     let mut context = workspace.context.slice_mut(..tokens * sizes.attention());
     let mut ffn = workspace.ffn.slice_mut(..tokens * sizes.ffn);
-    let layer_norm = |sums: &CudaViewMut<'_, T::Sum>, norm: &Norm, out: &mut CudaViewMut<'_, T>| {
-        kernels.layer_norm.launch(LayerNormArgs {
-            sums: sums.slice(..),
-            scale: norm.scale.as_view(),
-            shift: norm.shift.as_view(),
-            out: out.slice_mut(..),
-            eps,
-        })
-    };
+    let layer_norm =
+        |sums: &CudaViewMut<'_, T::Sum>, norm: &Norm, out: &mut CudaViewMut<'_, Normed>| {
+            kernels.layer_norm.launch(LayerNormArgs {
+                sums: sums.slice(..),
+                scale: norm.scale.as_view(),
+                shift: norm.shift.as_view(),
+                out: out.slice_mut(..),
+                eps,
+            })
+        };
 
     kernels.embed_ln.launch(EmbedLnArgs {
         tokens: batch.token_ids(),
@@ -116,11 +117,11 @@ pub(super) fn forward<T: Storage>(
     layer_norm(&sums, &weights.transform_norm, &mut hidden)
 }
 
-fn linear<T: Storage, R: Element>(
+fn linear<T: Element, R: Element>(
     gemm: &Gemm<T, R>,
     x: &CudaViewMut<'_, T>,
     layer: &Linear<T>,
-    residual: Option<&CudaViewMut<'_, T>>,
+    residual: Option<&CudaViewMut<'_, Normed>>,
     out: &mut CudaViewMut<'_, R>,
 ) -> Result<()> {
     gemm.launch(GemmArgs {

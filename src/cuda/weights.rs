@@ -1,4 +1,4 @@
-//! A model's weights on a GPU, in the storage type and in the shapes that the kernels want.
+//! A model's weights on a GPU, in the types and shapes that the kernels want.
 //!
 //! Every size that is no multiple of 8 is padded with zeros, once, here: heads to a compiled size, rows of hidden and
 //! feed-forward states to whole chunks. Zeros change no sum, and LayerNorm and attention know the true sizes.
@@ -11,7 +11,7 @@ use cudarc::driver::CudaSlice;
 
 use super::Gpu;
 use super::gpu::driver_error;
-use super::kernels::{RowShape, Sparsify, Storage};
+use super::kernels::{Normed, RowShape, Sparsify, Storage};
 use crate::error::{Error, Result};
 use crate::model::{self, Model, ModelSpec, StoredTensor};
 
@@ -33,14 +33,14 @@ pub(super) struct Sizes {
 /// All weights of a model.
 #[derive(Debug)]
 pub(super) struct Weights<T> {
-    pub(super) words: CudaSlice<T>,  // [V, stride]
-    pub(super) places: CudaSlice<T>, // [positions, stride], with token type 0 added
+    pub(super) words: CudaSlice<Normed>,  // [V, stride]
+    pub(super) places: CudaSlice<Normed>, // [positions, stride], with token type 0 added
     pub(super) embedding_norm: Norm,
     pub(super) layers: Vec<Layer<T>>,
-    pub(super) transform: Linear<T>, // [stride, stride]
+    pub(super) transform: Linear<Normed>, // [stride, stride]
     pub(super) transform_norm: Norm,
     /// [V, stride]; absent where it is `words`.
-    pub(super) decoder: Option<CudaSlice<T>>,
+    pub(super) decoder: Option<CudaSlice<Normed>>,
     pub(super) decoder_bias: CudaSlice<f32>, // [width of a pooled row], zeros beyond V
     pub(super) bytes: usize,
 }
@@ -48,11 +48,11 @@ pub(super) struct Weights<T> {
 /// One transformer layer.
 #[derive(Debug)]
 pub(super) struct Layer<T> {
-    pub(super) qkv: Linear<T>,              // [3 · heads · D, stride]
+    pub(super) qkv: Linear<Normed>,         // [3 · heads · D, stride]
     pub(super) attention_output: Linear<T>, // [stride, heads · D]
     pub(super) attention_norm: Norm,
-    pub(super) ffn_up: Linear<T>,   // [I, stride]
-    pub(super) ffn_down: Linear<T>, // [stride, I]
+    pub(super) ffn_up: Linear<Normed>, // [I, stride]
+    pub(super) ffn_down: Linear<T>,    // [stride, I]
     pub(super) ffn_norm: Norm,
 }
 
@@ -236,15 +236,15 @@ impl Loader<'_> {
     }
 
     /// Positions with the row of token type 0 added: every token is of that type.
-    fn places<T: Storage>(
+    fn places(
         &mut self,
         embeddings: &model::Embeddings<StoredTensor>,
-    ) -> Result<CudaSlice<T>> {
+    ) -> Result<CudaSlice<Normed>> {
         let (hidden, stride) = (self.spec.hidden_size, self.sizes.row.stride());
         let positions = embeddings.positions.to_f32()?;
         let types = embeddings.token_types.as_ref().map(StoredTensor::to_f32);
         let types = types.transpose()?;
-        let mut padded = vec![T::from_f32(0.0); self.spec.max_positions * stride];
+        let mut padded = vec![Normed::ZERO; self.spec.max_positions * stride];
         for (row, values) in padded
             .chunks_exact_mut(stride)
             .zip(positions.chunks_exact(hidden))
@@ -302,7 +302,7 @@ fn stored<T: Storage>(value: f32) -> Result<T> {
     if !stored.is_finite() {
         return Err(Error::unsupported(
             format!("a weight of {value} is beyond {}", T::NAME),
-            "compute in bf16, whose range is that of f32 (--dtype bf16)",
+            "encode with this model on the CPU, in f32 (--device cpu)",
         ));
     }
     Ok(stored)

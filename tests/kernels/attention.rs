@@ -342,14 +342,16 @@ fn means_of_whole_numbers<T: Half>(lengths: &[usize]) {
             let row: Vec<f64> = (0..head).map(mean).collect();
             row.repeat(document.length)
         });
-        let got = batch.run(&rig, &kernel);
-        for (number, (got, expected)) in got.iter().zip(&expected).enumerate() {
-            assert!(
-                wide(got) == *expected,
-                "{} {head}: document {number}",
-                T::NAME
-            );
-        }
+        rig.under_all_schedules(|| {
+            let got = batch.run(&rig, &kernel);
+            for (number, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                assert!(
+                    wide(got) == *expected,
+                    "{} {head}: document {number}",
+                    T::NAME
+                );
+            }
+        });
     }
 }
 
@@ -561,12 +563,11 @@ fn it_multiplies_what_it_must_in_steps_of_16_rows() {
     }
 }
 
-/// A lower share would say that something else than products has crept into the loop. Of PTX: machine code has a fifth
-/// fewer instructions.
+/// A lower share would say that something else than products has crept into the loop.
 #[test]
 fn the_share_of_matrix_products_stays() {
     let rig = Rig::new();
-    for (head, floor) in [(32, 0.07), (64, 0.11), (128, 0.15)] {
+    for (head, floor) in [(32, 0.10), (64, 0.16), (128, 0.225)] {
         let Some((counters, _)) = counted::<f16>(&rig, &[512], 1, head) else {
             return;
         };

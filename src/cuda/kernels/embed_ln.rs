@@ -1,20 +1,17 @@
 //! Launches `kernels/embed_ln.cu`: embeddings and LayerNorm.
 
-use std::marker::PhantomData;
-
 use cudarc::driver::{CudaView, CudaViewMut, PushKernelArg};
 
 use super::rows::{RowShape, row_launch};
-use super::{Cost, Function, Storage, check_len};
+use super::{Cost, Function, Normed, check_len};
 use crate::cuda::{Gpu, launch_shape};
 use crate::error::{Error, Result};
 
 /// `out[t, :] = LayerNorm(words[ids[t], :] + places[positions[t], :]) * scale + shift`.
 #[derive(Debug)]
-pub struct EmbedLn<T> {
+pub struct EmbedLn {
     kernel: Function,
     row: RowShape,
-    storage: PhantomData<T>,
 }
 
 /// Ids and positions of a batch's tokens, with the largest ones known: they index tables.
@@ -30,19 +27,19 @@ pub struct DeviceTokens<'a> {
 
 /// Operands of [`EmbedLn`]; T tokens, V words, P positions, rows of a stride.
 #[derive(Debug)]
-pub struct EmbedLnArgs<'a, T> {
+pub struct EmbedLnArgs<'a> {
     /// T
     pub tokens: DeviceTokens<'a>,
     /// V, stride; zeros beyond the hidden size, as in all rows.
-    pub words: CudaView<'a, T>,
+    pub words: CudaView<'a, Normed>,
     /// P, stride
-    pub places: CudaView<'a, T>,
+    pub places: CudaView<'a, Normed>,
     /// stride
     pub scale: CudaView<'a, f32>,
     /// stride
     pub shift: CudaView<'a, f32>,
     /// T, stride
-    pub out: CudaViewMut<'a, T>,
+    pub out: CudaViewMut<'a, Normed>,
     /// Added to the variance.
     pub eps: f32,
 }
@@ -68,7 +65,7 @@ impl<'a> DeviceTokens<'a> {
     }
 }
 
-impl<T: Storage> EmbedLn<T> {
+impl EmbedLn {
     /// Loads the kernel for rows of that shape.
     ///
     /// # Errors
@@ -76,16 +73,15 @@ impl<T: Storage> EmbedLn<T> {
     /// The GPU is too old for it, or its driver fails.
     pub fn load(gpu: &Gpu, row: RowShape) -> Result<Self> {
         Ok(Self {
-            kernel: Function::load_for::<T>(gpu, "embed_ln", &row.entry("embed_ln"))?,
+            kernel: Function::load_for::<Normed>(gpu, "embed_ln", &row.entry("embed_ln"))?,
             row,
-            storage: PhantomData,
         })
     }
 
     /// What a launch for T tokens costs.
     pub fn cost(&self, tokens: usize) -> Cost {
         let stride = self.row.stride();
-        let values = 3 * tokens * stride * size_of::<T>();
+        let values = 3 * tokens * stride * size_of::<Normed>();
         Cost {
             bytes: (values + 8 * tokens + 8 * stride) as u64,
             flops: 0,
@@ -98,7 +94,7 @@ impl<T: Storage> EmbedLn<T> {
     ///
     /// Operands whose lengths do not fit each other, an id or position outside its table, or a
     /// driver that refuses the launch.
-    pub fn launch(&self, args: EmbedLnArgs<'_, T>) -> Result<()> {
+    pub fn launch(&self, args: EmbedLnArgs<'_>) -> Result<()> {
         let EmbedLnArgs {
             tokens:
                 DeviceTokens {
@@ -131,8 +127,8 @@ impl<T: Storage> EmbedLn<T> {
             launch_shape::embed_ln::BLOCKS_PER_PROCESSOR_WIDE,
         );
         let sizes = [tokens, hidden, stride].map(|size| size as i32);
-        // embed_ln(const uint32_t* ids, const uint32_t* positions, const T* words, const T* places, const float* scale,
-        //          const float* shift, T* out, int tokens, int hidden, int stride, float eps)
+        // embed_ln(const uint32_t* ids, const uint32_t* positions, const half* words, const half* places, const float* scale,
+        //          const float* shift, half* out, int tokens, int hidden, int stride, float eps)
         let mut launch = self.kernel.stream().launch_builder(self.kernel.function());
         launch
             .arg(&ids)

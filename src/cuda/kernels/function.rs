@@ -31,9 +31,14 @@ impl Element for f32 {
     const NAME: &'static str = "f32";
 }
 
-/// A type that activations and weights are stored in.
+/// What LayerNorm writes, and the weights and tables that meet it: numbers not far from 1, of which f16 keeps 3 bits more
+/// than bf16.
+pub type Normed = f16;
+
+/// What a model is computed in. What no LayerNorm bounds is stored so: queries, keys, values, their context, feed-forward
+/// states, and the weights that meet the latter two.
 pub trait Storage: Element {
-    /// What LayerNorm reads is stored in this: rounded to the 8 bits of bf16, it would cost much of a model's precision.
+    /// What LayerNorm reads is stored in this: bf16 has too few bits for a sum that is rounded again right after.
     type Sum: Element;
 
     /// The nearest value of the type, infinite beyond its range.
@@ -78,7 +83,7 @@ pub(super) struct Function {
 
 impl Function {
     /// Loads `ENTRY_TYPE` of `kernels/FILE.cu`.
-    pub(super) fn load_for<T: Storage>(gpu: &Gpu, file: &str, entry: &str) -> Result<Self> {
+    pub(super) fn load_for<T: Element>(gpu: &Gpu, file: &str, entry: &str) -> Result<Self> {
         Self::load_entry(gpu, file, &format!("{entry}_{}", T::NAME))
     }
 

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use cudarc::driver::{CudaView, CudaViewMut, LaunchConfig, PushKernelArg};
 
-use super::{Cost, Element, Function, Storage, check_len};
+use super::{Cost, Element, Function, Normed, check_len};
 use crate::cuda::Gpu;
 use crate::cuda::launch_shape::gemm as shape;
 use crate::error::{Error, Result};
@@ -22,8 +22,9 @@ pub enum Epilogue {
 
 /// `out[t, n] = epilogue(sum over k of x[t, k]·weight[n, k] + bias[n])`; `out` is stored as `R`.
 ///
-/// There are kernels for what a forward pass needs: `R` is `T` for [`Epilogue::Bias`], the sum type of `T` for
-/// [`Epilogue::BiasResidual`], and either for [`Epilogue::BiasGelu`].
+/// There are kernels for what a forward pass needs. For a [storage type](super::Storage) S and its sum type they are, from
+/// `T` to `R`: [`Normed`] to S with [`Epilogue::Bias`] or [`Epilogue::BiasGelu`], [`Normed`] to a sum with
+/// [`Epilogue::BiasGelu`], S to a sum with [`Epilogue::BiasResidual`].
 #[derive(Debug)]
 pub struct Gemm<T, R = T> {
     kernel: Function,
@@ -41,12 +42,12 @@ pub struct GemmArgs<'a, T, R = T> {
     /// N
     pub bias: CudaView<'a, f32>,
     /// T, N; with [`Epilogue::BiasResidual`], and only then.
-    pub residual: Option<CudaView<'a, T>>,
+    pub residual: Option<CudaView<'a, Normed>>,
     /// T, N
     pub out: CudaViewMut<'a, R>,
 }
 
-impl<T: Storage, R: Element> Gemm<T, R> {
+impl<T: Element, R: Element> Gemm<T, R> {
     /// Loads the kernel with that epilogue.
     ///
     /// # Errors
@@ -78,7 +79,7 @@ impl<T: Storage, R: Element> Gemm<T, R> {
         let residual = u64::from(self.epilogue == Epilogue::BiasResidual) * t * n;
         let [value, result] = [size_of::<T>(), size_of::<R>()].map(|size| size as u64);
         Cost {
-            bytes: (t * k + n * k + residual) * value + t * n * result + 4 * n,
+            bytes: (t * k + n * k) * value + 2 * residual + t * n * result + 4 * n,
             flops: 2 * t * n * k,
         }
     }
@@ -131,7 +132,7 @@ impl<T: Storage, R: Element> Gemm<T, R> {
             return Ok(());
         }
         let sizes = [tokens, outputs, inputs].map(|size| size as i32);
-        // gemm(const T* a, const T* b, const float* bias, [const T* residual,] R* c, int tokens, int outputs, int depth)
+        // gemm(const T* a, const T* b, const float* bias, [const half* residual,] R* c, int tokens, int outputs, int depth)
         let mut launch = self.kernel.stream().launch_builder(self.kernel.function());
         launch.arg(&x).arg(&weight).arg(&bias);
         if let Some(residual) = &residual {

@@ -5,34 +5,34 @@ use std::marker::PhantomData;
 use cudarc::driver::{CudaView, CudaViewMut, PushKernelArg};
 
 use super::rows::{RowShape, row_launch};
-use super::{Cost, Function, Storage, check_len};
+use super::{Cost, Element, Function, Normed, check_len};
 use crate::cuda::{Gpu, launch_shape};
 use crate::error::Result;
 
-/// `out[t, :] = LayerNorm(sums[t, :]) * scale + shift`.
+/// `out[t, :] = LayerNorm(sums[t, :]) * scale + shift`, of sums of a type `S`: f16 or f32.
 #[derive(Debug)]
-pub struct LayerNorm<T> {
+pub struct LayerNorm<S> {
     kernel: Function,
     row: RowShape,
-    storage: PhantomData<T>,
+    sums: PhantomData<S>,
 }
 
 /// Operands of [`LayerNorm`]; T tokens, rows of a stride. Each begins at a multiple of 16 bytes.
 #[derive(Debug)]
-pub struct LayerNormArgs<'a, T: Storage> {
+pub struct LayerNormArgs<'a, S> {
     /// T, stride; zeros beyond the hidden size.
-    pub sums: CudaView<'a, T::Sum>,
+    pub sums: CudaView<'a, S>,
     /// stride, zeros beyond the hidden size
     pub scale: CudaView<'a, f32>,
     /// stride, zeros beyond the hidden size
     pub shift: CudaView<'a, f32>,
     /// T, stride
-    pub out: CudaViewMut<'a, T>,
+    pub out: CudaViewMut<'a, Normed>,
     /// Added to the variance.
     pub eps: f32,
 }
 
-impl<T: Storage> LayerNorm<T> {
+impl<S: Element> LayerNorm<S> {
     /// Loads the kernel for rows of that shape.
     ///
     /// # Errors
@@ -40,16 +40,16 @@ impl<T: Storage> LayerNorm<T> {
     /// The GPU is too old for it, or its driver fails.
     pub fn load(gpu: &Gpu, row: RowShape) -> Result<Self> {
         Ok(Self {
-            kernel: Function::load_for::<T>(gpu, "layer_norm", &row.entry("layer_norm"))?,
+            kernel: Function::load_for::<S>(gpu, "layer_norm", &row.entry("layer_norm"))?,
             row,
-            storage: PhantomData,
+            sums: PhantomData,
         })
     }
 
     /// What a launch for T tokens costs.
     pub fn cost(&self, tokens: usize) -> Cost {
         let stride = self.row.stride();
-        let values = tokens * stride * (size_of::<T::Sum>() + size_of::<T>());
+        let values = tokens * stride * (size_of::<S>() + size_of::<Normed>());
         Cost {
             bytes: (values + 8 * stride) as u64,
             flops: 0,
@@ -61,7 +61,7 @@ impl<T: Storage> LayerNorm<T> {
     /// # Errors
     ///
     /// Operands whose lengths do not fit each other, or a driver that refuses the launch.
-    pub fn launch(&self, args: LayerNormArgs<'_, T>) -> Result<()> {
+    pub fn launch(&self, args: LayerNormArgs<'_, S>) -> Result<()> {
         let LayerNormArgs {
             sums,
             scale,
@@ -84,7 +84,7 @@ impl<T: Storage> LayerNorm<T> {
             launch_shape::layer_norm::BLOCKS_PER_PROCESSOR_WIDE,
         );
         let sizes = [tokens, hidden, stride].map(|size| size as i32);
-        // layer_norm(const Sum* sums, const float* scale, const float* shift, T* out, int tokens, int hidden, int stride,
+        // layer_norm(const Sum* sums, const float* scale, const float* shift, half* out, int tokens, int hidden, int stride,
         //            float eps)
         let mut launch = self.kernel.stream().launch_builder(self.kernel.function());
         launch.arg(&sums).arg(&scale).arg(&shift).arg(&mut out);

@@ -17,7 +17,7 @@ mod topk;
 pub use attention::{Attention, AttentionArgs, DeviceTiles, QueryTiles};
 pub use cost::Cost;
 pub use embed_ln::{DeviceTokens, EmbedLn, EmbedLnArgs};
-pub use function::{Element, Storage};
+pub use function::{Element, Normed, Storage};
 pub use gemm::{Epilogue, Gemm, GemmArgs};
 pub use layer_norm::{LayerNorm, LayerNormArgs};
 pub use rows::RowShape;

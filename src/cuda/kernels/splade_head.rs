@@ -1,10 +1,8 @@
 //! Launches `kernels/splade_head.cu`: the vocabulary projection, pooled over the tokens of each document.
 
-use std::marker::PhantomData;
-
 use cudarc::driver::{CudaView, CudaViewMut, LaunchConfig, PushKernelArg};
 
-use super::{Cost, Function, Sparsify, Storage, check_len};
+use super::{Cost, Function, Normed, Sparsify, check_len};
 use crate::cuda::Gpu;
 use crate::cuda::launch_shape::splade_head as shape;
 use crate::error::{Error, Result};
@@ -12,13 +10,12 @@ use crate::model::{Activation, Pooling};
 
 /// `pooled[s, v] =` maximum or sum over the tokens of document s; see the kernel.
 #[derive(Debug)]
-pub struct SpladeHead<T> {
+pub struct SpladeHead {
     kernel: Function,
     pooling: Pooling,
     activation: Activation,
     positions: bool,
     shared_bytes: u32,
-    storage: PhantomData<T>,
 }
 
 /// The pooled rows of some documents as columns of the product, in groups of 8 that belong to one document.
@@ -148,11 +145,11 @@ impl<'a> DeviceColumns<'a> {
 /// Operands of [`SpladeHead`]; T tokens, H hidden size, V vocabulary, S documents, C columns, B spans, and W the
 /// [stride](Sparsify::stride) of a row.
 #[derive(Debug)]
-pub struct SpladeHeadArgs<'a, T> {
+pub struct SpladeHeadArgs<'a> {
     /// T, H
-    pub hidden: CudaView<'a, T>,
+    pub hidden: CudaView<'a, Normed>,
     /// V, H
-    pub decoder: CudaView<'a, T>,
+    pub decoder: CudaView<'a, Normed>,
     /// V
     pub bias: CudaView<'a, f32>,
     /// The documents.
@@ -163,7 +160,7 @@ pub struct SpladeHeadArgs<'a, T> {
     pub positions: Option<CudaViewMut<'a, u32>>,
 }
 
-impl<T: Storage> SpladeHead<T> {
+impl SpladeHead {
     /// Loads the kernel for a pooling; `positions` asks for the token that won each maximum, too.
     ///
     /// # Errors
@@ -181,7 +178,7 @@ impl<T: Storage> SpladeHead<T> {
             (Pooling::Sum, false) => ("splade_head_sum", shape::SMEM_BYTES),
             (Pooling::Sum, true) => ("splade_head_sum_positions", shape::SMEM_BYTES_POSITIONS),
         };
-        let kernel = Function::load_for::<T>(gpu, "splade_head", entry)?;
+        let kernel = Function::load_for::<Normed>(gpu, "splade_head", entry)?;
         kernel.allow_shared_memory(shared_bytes)?;
         Ok(Self {
             kernel,
@@ -189,7 +186,6 @@ impl<T: Storage> SpladeHead<T> {
             activation,
             positions,
             shared_bytes,
-            storage: PhantomData,
         })
     }
 
@@ -203,7 +199,7 @@ impl<T: Storage> SpladeHead<T> {
             .sum();
         let a_term = if self.positions { 8 } else { 4 };
         Cost {
-            bytes: (v * h + real * h) * size_of::<T>() as u64 + a_term * s * v,
+            bytes: (v * h + real * h) * size_of::<Normed>() as u64 + a_term * s * v,
             flops: 2 * v * h * real,
         }
     }
@@ -213,7 +209,7 @@ impl<T: Storage> SpladeHead<T> {
     /// # Errors
     ///
     /// Operands whose lengths do not fit each other, or a driver that refuses the launch.
-    pub fn launch(&self, args: SpladeHeadArgs<'_, T>) -> Result<()> {
+    pub fn launch(&self, args: SpladeHeadArgs<'_>) -> Result<()> {
         let SpladeHeadArgs {
             hidden,
             decoder,
@@ -267,7 +263,7 @@ impl<T: Storage> SpladeHead<T> {
         };
         let sizes = [vocabulary, width, depth].map(|size| size as i32);
         let twice = i32::from(self.activation == Activation::Log1pRelu);
-        // splade_head(const T* hidden, const T* decoder, [const float* bias,] const uint32_t* columns,
+        // splade_head(const half* hidden, const half* decoder, [const float* bias,] const uint32_t* columns,
         //             const uint32_t* groups, const uint32_t* spans, float* pooled, [uint32_t* positions,]
         //             int vocabulary, int width, int depth [, int twice])
         let columns = words.slice(..lens[0]);
