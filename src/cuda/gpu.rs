@@ -146,6 +146,12 @@ pub(super) fn driver_error(place: &str, action: &str, error: DriverError) -> Err
         sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU | sys::CUresult::CUDA_ERROR_INVALID_PTX => {
             "this GPU is older than the kernels: it takes compute capability 8.0 or newer"
         }
+        sys::CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
+        | sys::CUresult::CUDA_ERROR_MISALIGNED_ADDRESS
+        | sys::CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION
+        | sys::CUresult::CUDA_ERROR_LAUNCH_FAILED => {
+            "a kernel failed, which is a bug or a broken GPU: a build with --features synchronous names it, please report it"
+        }
         _ => "see what the driver logged (nvidia-smi, dmesg), and try again",
     };
     let said = error.error_string().map_or_else(

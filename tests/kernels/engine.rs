@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
-use lexpeak::{Device, Dtype, EncodeOptions, Encoder, SparseRows};
+use half::f16;
+use lexpeak::cuda::kernels::{DeviceTokens, EmbedLn, EmbedLnArgs, RowShape};
+use lexpeak::{Category, Device, Dtype, EncodeOptions, Encoder, SparseRows};
 
 use crate::rig::Rig;
 use crate::support::demo_model;
 use crate::support::golden_rows::GoldenRow;
 use crate::support::random_model::RandomModel;
+use crate::values::{poisoned, upload};
 
 fn encoder(folder: &Path, dtype: Dtype, batch_tokens: usize) -> Encoder {
     Encoder::builder(folder)
@@ -111,4 +114,41 @@ fn a_weight_comes_from_the_same_token_as_on_the_cpu() {
         }
     }
     rig.assert_sound();
+}
+
+/// Stand-in only: a real GPU would fail in everything that the process does after this.
+#[test]
+fn a_kernel_that_fails_is_reported() {
+    let rig = Rig::new();
+    let Some(standin) = rig.standin else {
+        return eprintln!("a GPU that has failed would fail in all other tests");
+    };
+    let row = RowShape::new(8).unwrap();
+    let table = poisoned::<f16>(&rig.gpu, 8);
+    let zeros = upload(&rig.gpu, &[0.0_f32; 8]);
+    let ids = upload(&rig.gpu, &[1_000_000_u32, 0]);
+    // SAFETY: none, which is the point: the first id has no row, whatever is said of it.
+    let tokens = unsafe { DeviceTokens::new(ids.slice(..1), ids.slice(1..), 1, 1) };
+    let launched = EmbedLn::load(&rig.gpu, row).unwrap().launch(EmbedLnArgs {
+        tokens,
+        words: table.as_view(),
+        places: table.as_view(),
+        scale: zeros.as_view(),
+        shift: zeros.as_view(),
+        out: poisoned(&rig.gpu, 8).as_view_mut(),
+        eps: 1e-5,
+    });
+    let (error, parts) = if cfg!(feature = "synchronous") {
+        let named = ["kernel embed_ln_1024_f16", "run it for 1 tokens of 8"];
+        (launched.unwrap_err(), named)
+    } else {
+        launched.unwrap();
+        let hint = ["finish its work", "--features synchronous"];
+        (rig.gpu.synchronize().unwrap_err(), hint)
+    };
+    assert_eq!(error.category(), Category::Device);
+    for part in parts.into_iter().chain(["illegal memory access"]) {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    standin.reset();
 }

@@ -208,10 +208,9 @@ impl<T: Storage> Attention<T> {
         // nothing. An operand that is not aligned is a fault that the next synchronisation reports. All outlive the
         // kernel: freeing them is ordered behind it on the stream.
         let launched = unsafe { launch.launch(config) };
-        launched.map(drop).map_err(|error| {
+        self.kernel.outcome(launched, || {
             let QueryTiles { tokens, .. } = tiles;
-            let shapes = format!("{tokens} tokens of {heads} heads of {}", self.padded);
-            self.kernel.refused(&shapes, error)
+            format!("{tokens} tokens of {heads} heads of {}", self.padded)
         })
     }
 }

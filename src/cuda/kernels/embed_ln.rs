@@ -147,10 +147,8 @@ impl EmbedLn {
         // borrowed mutably and so overlaps nothing. All operands outlive the kernel: freeing them is ordered behind it on
         // the stream.
         let launched = unsafe { launch.launch(row_launch(&self.kernel, tokens, blocks)) };
-        launched.map(drop).map_err(|error| {
-            self.kernel
-                .refused(&format!("{tokens} tokens of {hidden}"), error)
-        })
+        self.kernel
+            .outcome(launched, || format!("{tokens} tokens of {hidden}"))
     }
 }
 

@@ -131,13 +131,24 @@ impl Function {
         &self.stream
     }
 
-    /// A launch that the driver refused.
-    pub(super) fn refused(&self, shapes: &str, error: DriverError) -> Error {
-        driver_error(
-            &format!("kernel {}", self.name),
-            &format!("launch it for {shapes}"),
-            error,
-        )
+    /// What became of a launch. Its failure while it runs comes later, with the work that waits for it, and nobody knows then
+    /// whose it is: with the feature `synchronous`, every launch is waited for.
+    pub(super) fn outcome<E>(
+        &self,
+        launched: Result<E, DriverError>,
+        shapes: impl FnOnce() -> String,
+    ) -> Result<()> {
+        let outcome = launched.and_then(|_| match cfg!(feature = "synchronous") {
+            true => self.stream.synchronize(),
+            false => Ok(()),
+        });
+        outcome.map_err(|error| {
+            driver_error(
+                &format!("kernel {}", self.name),
+                &format!("run it for {}", shapes()),
+                error,
+            )
+        })
     }
 }
 

@@ -147,9 +147,8 @@ impl<T: Element, R: Element> Gemm<T, R> {
         // the grid covers them. `out` is borrowed mutably and so overlaps nothing. All operands outlive the kernel:
         // freeing them is ordered behind it on the stream.
         let launched = unsafe { launch.launch(config) };
-        launched.map(drop).map_err(|error| {
-            let shapes = format!("{tokens} tokens, {inputs} inputs, {outputs} outputs");
-            self.kernel.refused(&shapes, error)
+        self.kernel.outcome(launched, || {
+            format!("{tokens} tokens, {inputs} inputs, {outputs} outputs")
         })
     }
 }

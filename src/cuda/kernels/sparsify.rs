@@ -1,6 +1,6 @@
 //! Launches `kernels/sparsify.cu`: pooled logits or weights to sparse rows.
 
-use cudarc::driver::{CudaView, CudaViewMut, DriverError, PushKernelArg};
+use cudarc::driver::{CudaView, CudaViewMut, PushKernelArg};
 
 use super::function::NULL;
 use super::{Cost, Function, a_block_a_row, check_len};
@@ -126,8 +126,6 @@ impl Sparsify {
         let (pooled_positions, mut kept_positions) = positions
             .map(|Positions { pooled, kept }| (pooled, kept))
             .unzip();
-        let shapes = format!("{rows} rows of {terms}, {capacity} entries");
-        let refused = |error: DriverError| self.kernel.refused(&shapes, error);
         if rows == 0 {
             return Ok(());
         }
@@ -166,7 +164,9 @@ impl Sparsify {
         // freeing them is ordered behind it on the stream.
         let launched =
             unsafe { launch.launch(a_block_a_row(rows, launch_shape::sparsify::THREADS)) };
-        launched.map(drop).map_err(refused)
+        self.kernel.outcome(launched, || {
+            format!("{rows} rows of {terms}, {capacity} entries")
+        })
     }
 }
 

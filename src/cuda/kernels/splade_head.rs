@@ -294,13 +294,12 @@ impl SpladeHead {
         // pooled and positions are borrowed mutably and so overlap nothing. All operands outlive the kernel: freeing
         // them is ordered behind it on the stream.
         let launched = unsafe { launch.launch(config) };
-        launched.map(drop).map_err(|error| {
-            let shapes = format!(
+        self.kernel.outcome(launched, || {
+            format!(
                 "{} documents of {} columns, {vocabulary} terms, hidden size {depth}",
                 host.documents,
                 host.columns.len()
-            );
-            self.kernel.refused(&shapes, error)
+            )
         })
     }
 }

@@ -104,9 +104,8 @@ impl TopK {
         // them is left alone. What is written is borrowed mutably and so overlaps nothing. All operands outlive the
         // kernel: freeing them is ordered behind it on the stream.
         let launched = unsafe { launch.launch(a_block_a_row(rows, launch_shape::topk::THREADS)) };
-        launched.map(drop).map_err(|error| {
-            let shapes = format!("{rows} rows, {capacity} entries, k = {k}");
-            self.kernel.refused(&shapes, error)
+        self.kernel.outcome(launched, || {
+            format!("{rows} rows, {capacity} entries, k = {k}")
         })
     }
 }
