@@ -1,12 +1,13 @@
 # make demo: fetch a trained model, encode the sample passages on the CPU, show what comes out.
 # make test: every test. Both install what they need beyond Rust and Python 3.
+# make mutants: does a test fail without each barrier and wait of the kernels? About four minutes.
 # make toolchain: the CUDA compiler into .cuda/, for a build with kernels.
 # make standin: a CUDA driver for machines without a GPU; LD_LIBRARY_PATH=target/standin runs any program on it.
 
 MODEL = models/splade-tiny
 LEXPEAK = target/release/lexpeak
 
-.PHONY: demo test toolchain nvcc standin model build lint bench
+.PHONY: demo test toolchain nvcc standin model build lint bench mutants
 
 demo: model
 	@python3 scripts/fetch_toolchain.py --for-gpu
@@ -18,6 +19,9 @@ demo: model
 
 test: model nvcc
 	cargo test --release --workspace
+
+mutants: nvcc
+	@python3 scripts/mutate_kernels.py
 
 toolchain:
 	@python3 scripts/fetch_toolchain.py
