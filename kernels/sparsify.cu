@@ -36,12 +36,12 @@
 #include "splade_weight.cuh"
 
 // --- launch shape ---
-constexpr int kThreads = 512;      // 16 warps: a row of 30,522 terms is 15 groups each
-constexpr int kStrideTerms = 8;    // rows begin at multiples of 32 bytes, a sector
-constexpr int kMaxTerms = 262144;  // 32 KB of bits, the largest vocabulary has 250,002 terms
+constexpr int kThreads = 512;           // 16 warps: a row of 30,522 terms is 15 groups each
+constexpr int kStrideTerms = 8;         // rows begin at multiples of 32 bytes, a sector
+constexpr int kMaxTerms = 262144;       // 32 KB of bits, the largest vocabulary has 250,002 terms
+constexpr int kBlocksPerProcessor = 2;  // 64 registers; with 4 loads under way 64 KB in flight
 // --- end of launch shape ---
 
-constexpr int kBlocksPerProcessor = 2;  // 64 registers; with 4 loads under way 64 KB in flight
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kLaneTerms = 4;  // a float4
 constexpr int kGroupTerms = kWarp * kLaneTerms;

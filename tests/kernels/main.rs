@@ -25,6 +25,8 @@ mod layer_norm;
 #[cfg(lexpeak_cuda)]
 mod precision;
 #[cfg(lexpeak_cuda)]
+mod resources;
+#[cfg(lexpeak_cuda)]
 mod rig;
 #[cfg(lexpeak_cuda)]
 mod sparsify;
