@@ -48,29 +48,30 @@ SURVIVORS: Dict[Tuple[str, str, str, str], str] = {
 # Seconds that the tests of a kernel may take: ten times what the slowest do.
 TIME_LIMIT = 240
 
-# Statements, and what is left of them.
+# What is left of a deleted statement.
 NOTHING = "static_cast<void>(0)"
-DELETIONS = (
+
+# Statements of CUDA C++, and what takes their place.
+STATEMENTS = (
     (re.compile(r"\b__syncthreads\(\)"), NOTHING),
     (re.compile(r"\b__syncwarp\([^()]*\)"), NOTHING),
     (re.compile(r"\b__threadfence(_block|_system)?\(\)"), NOTHING),
     # A barrier that votes: each thread gets its own vote back, at once.
     (re.compile(r"\b__syncthreads_(or|and|count)\b"), ""),
-    # Calls of functions in ptx.cuh; "void" is before the functions themselves.
-    (re.compile(r"(?<!void )\bcp_async_commit_group\(\)"), NOTHING),
-    (re.compile(r"(?<!void )\bcp_async_wait_group<[^;]*?>\(\)"), NOTHING),
-    # The instructions in these functions, and in functions to come.
-    (
-        re.compile(
-            r"asm volatile\((?:(?!\);).)*?"
-            r"\b(?:(?:bar|barrier|fence|griddepcontrol|mbarrier|membar)\.|commit_group|wait_group)"
-            r"(?:(?!\);).)*\)(?=;)",
-            re.DOTALL,
-        ),
-        NOTHING,
-    ),
 )
-WEAKER = re.compile(r"(?<!void )\bcp_async_wait_group<([^;]*?)>\(\)")
+
+# Inline assembly that synchronises. What holds it is in ptx.cuh; its calls are statements as well.
+INSTRUCTION = re.compile(
+    r"asm volatile\((?:(?!\);).)*?"
+    r"\b(?:(?:bar|barrier|fence|griddepcontrol|mbarrier|membar)\."
+    r"|commit_group\b|wait_group\b|wait_all\b)"
+    r"(?:(?!\);).)*\)(?=;)",
+    re.DOTALL,
+)
+INSTRUCTIONS_FILE = KERNELS / "ptx.cuh"
+
+# The argument is how many groups of copies may still be under way.
+WAIT_FOR_GROUPS = re.compile(r"(?<!void )\bcp_async_wait_group<([^;]*?)>\(\)")
 
 
 class Failure(Exception):
@@ -99,13 +100,13 @@ class Verdict:
 def mutants_of(path: Path) -> List[Mutant]:
     """In the order of the lines."""
     text = path.read_text(encoding="utf-8")
-    # Blanks in place of comments: what those mention is no statement.
-    code = re.sub(r"//[^\n]*", lambda comment: " " * len(comment[0]), text)
+    code = without_comments(text)
+    deletions = [*STATEMENTS, (INSTRUCTION, NOTHING), (calls_of_instructions(), NOTHING)]
     changes = []
-    for pattern, replacement in DELETIONS:
+    for pattern, replacement in deletions:
         for match in pattern.finditer(code):
             changes.append((*match.span(), replacement, label(match[0])))
-    for match in WEAKER.finditer(code):
+    for match in WAIT_FOR_GROUPS.finditer(code):
         weaker = f"cp_async_wait_group<({match[1]}) + 1>()"
         changes.append((*match.span(), weaker, label(match[0]) + " too weak"))
 
@@ -127,11 +128,23 @@ def label(statement: str) -> str:
     return " ".join((quoted[1] if quoted else statement).split())
 
 
+def without_comments(text: str) -> str:
+    """Blanks in their place: what comments mention is no statement."""
+    return re.sub(r"//[^\n]*", lambda comment: " " * len(comment[0]), text)
+
+
+def calls_of_instructions() -> "re.Pattern[str]":
+    """Matches calls, but not definitions, of the functions that hold an instruction."""
+    code = without_comments(INSTRUCTIONS_FILE.read_text(encoding="utf-8"))
+    names = {function_at(code, match.start()) for match in INSTRUCTION.finditer(code)}
+    return re.compile(rf"(?<!void )\b(?:{'|'.join(sorted(names))})\b(<[^;]*?>)?\([^;{{]*\)(?=;)")
+
+
 def function_at(code: str, place: int) -> str:
     """The name of the function there. Functions end with a brace in the first column."""
     before = code[code.rfind("\n}", 0, place) + 1 : place]
-    names = re.findall(r"\b(\w+)\([^;{}]*\)\s*\{", before)
-    return next(name for name in names if name != "__launch_bounds__")
+    before = re.sub(r"__launch_bounds__\([^()]*\)", "", before)
+    return re.search(r"\b(\w+)\([^;{}]*\)\s*\{", before)[1]
 
 
 def parts_of(path: Path) -> Set[str]:
