@@ -16,8 +16,9 @@
 // Roof: tensor cores. 2 T N K flops; a block reads (128 + 128) K values for 128 x 128 results, 64
 //   flops a byte. Bytes at least 2 (T K + N K + T N); in f32 C has 4 T N, a residual another 2 T N.
 //
-// Numerics: products of 16-bit values summed in f32 over k in order; bias, GELU and residual in
-//   f32, rounded once, to C's type. A result depends on its row of A and of B alone, bit for bit.
+// Numerics: products of 16-bit values summed in f32 over k in order; bias, GELU (off by 4e-8) and
+//   residual in f32, rounded once, to C's type. A result depends on its row of A and of B alone,
+//   bit for bit.
 #include "tile_product.cuh"
 
 // --- launch shape ---
@@ -44,9 +45,19 @@ static_assert(sizeof(Smem<half>) == kSmemBytes && sizeof(Smem<bf16>) == kSmemByt
 
 enum class Epilogue { kBias, kBiasGelu, kBiasResidual };
 
+// x times the normal distribution up to x, the erf form: max(x, 0) - |x| Q(|x|), where Q(a), the
+// distribution beyond a, is 2 to the power of a polynomial. Fitted for a up to 5.5 where it counts,
+// weighted with a Q(a): GELU is off by 4e-8 at most. Beyond, Q falls faster than it should, from
+// 2e-8 to 0. With erff it was 30 instructions, this is 12.
 __device__ __forceinline__ float gelu(float x) {
-  constexpr float kInverseSqrt2 = 0.70710678f;
-  return 0.5f * x * (1.0f + erff(x * kInverseSqrt2));
+  constexpr float kLogQ[] = {-1.8064753e-6f, 2.6711692e-5f, -1.23778038e-4f,
+                             -2.9521584e-4f, 7.2849207e-3f, -5.2666131e-2f,
+                             -4.5914170e-1f, -1.1511163f,   -9.9999952e-1f};
+  const float a = fabsf(x);
+  float log_q = kLogQ[0];
+#pragma unroll
+  for (int i = 1; i < int(sizeof kLogQ / sizeof kLogQ[0]); ++i) log_q = fmaf(log_q, a, kLogQ[i]);
+  return fmaf(-a, ex2_approx(log_q), fmaxf(x, 0.0f));
 }
 
 // The place of chunk `chunk` of row `row` of the sums. A warp writes 8 bytes a lane, four rows at a

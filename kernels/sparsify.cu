@@ -25,11 +25,10 @@
 //   and L2 caches: as many requests again. log1p is for kept terms, or candidates if there is a
 //   threshold: for all terms it would bind.
 //
-// Numerics: f32; log1pf is off by 1 ulp at most, so a weight by 1e-6 of itself. A weight that is
-// not
-//   finite, or negative, sets damaged[s] and is not kept; a largest dot product of -inf is a weight
-//   of 0, as in a document without positions. Rows are the same bits in every run, their segments
-//   lie anywhere.
+// Numerics: f32; log1pf is off by 1 ulp at most, so a weight by 1e-6 of itself. A weight that is no
+//   finite number, or negative, sets damaged[s] and is not kept; a largest dot product of -inf is a
+//   weight of 0, as in a document without positions. Rows are the same bits in every run, their
+//   segments lie anywhere.
 #include <cfloat>
 
 #include "scan.cuh"

@@ -6,9 +6,9 @@
 //
 //   and, in the entry points called so, positions[s, v]: the first t with the largest z[t, v].
 //
-// Data: hidden [T, H] and decoder [V, H] in f16, bias [V] f32 (sum only), pooled [S, W] in
-//   f32, positions [S, W] u32, W >= V a multiple of 8: a row begins with a sector. Pointers are
-//   aligned to 32 bytes, H is a multiple of 8. Columns [C] u32 are the tokens in the order of their
+// Data: hidden [T, H] and decoder [V, H] f16, bias [V] f32 (sum only), pooled [S, W] f32, positions
+//   [S, W] u32, W >= V a multiple of 8: a row begins with a sector. Pointers are aligned to 32
+//   bytes, H is a multiple of 8. Columns [C] u32 are the tokens in the order of their
 //   documents, each document filled up to a multiple of 8 with its last token; groups [C / 8] u32
 //   tell of each 8 of them the document s, how many are real, and whether it is the document's last
 //   (`Group`). Spans [B + 1] u32 cut the columns between documents. Elements of pooled beyond V are

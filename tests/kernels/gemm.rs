@@ -192,7 +192,14 @@ fn whole_numbers_come_out_exactly<T: Half, R: Real>(epilogues: &[Epilogue]) {
                 for (at, (value, &exact)) in out.iter().zip(&exact).enumerate() {
                     let (row, column) = (at / shape[1], at % shape[1]);
                     let what = format!("{epilogue:?} {shape:?}: row {row}, column {column}");
-                    assert_eq!(value.value(), R::round(exact).value(), "{what}");
+                    // GELU of -8 is -5e-15, which only f16 takes for 0.
+                    let error = (value.value() - R::round(exact).value()).abs();
+                    let allowed = if epilogue == Epilogue::BiasGelu {
+                        1e-14
+                    } else {
+                        0.0
+                    };
+                    assert!(error <= allowed, "{what} is {value:?}, not {exact}");
                 }
             });
         }
@@ -209,6 +216,27 @@ fn bf16_whole_numbers_come_out_exactly() {
     whole_numbers_come_out_exactly::<f16, bf16>(&[Epilogue::Bias, Epilogue::BiasGelu]);
     whole_numbers_come_out_exactly::<f16, f32>(&[Epilogue::BiasGelu]);
     whole_numbers_come_out_exactly::<bf16, f32>(&[Epilogue::BiasResidual]);
+}
+
+/// Nothing but a bias, from far below to far above 0.
+#[test]
+fn gelu_is_as_exact_as_f32() {
+    let rig = Rig::new();
+    let kernel = Gemm::<f16, f32>::load(&rig.gpu, Epilogue::BiasGelu).unwrap();
+    let operands = Operands::<f16> {
+        x: vec![f16::ZERO; 8],
+        weight: vec![f16::ZERO; 8 * 8192],
+        bias: (0..8192).map(|n| (n - 4096) as f32 / 200.0).collect(),
+        residual: Vec::new(),
+        inputs: 8,
+    };
+    let out = operands.run(&rig, &kernel, Epilogue::BiasGelu);
+    let exact = ops::gelu(&wide32(&operands.bias));
+    for ((x, value), exact) in operands.bias.iter().zip(out).zip(exact) {
+        let allowed = 5e-8 + f64::from(f32::EPSILON) * exact.abs();
+        let error = (f64::from(value) - exact).abs();
+        assert!(error <= allowed, "GELU of {x} is {value}, not {exact}");
+    }
 }
 
 #[test]
@@ -259,7 +287,7 @@ fn what_is_no_number_stays_in_its_row() {
 fn least_mma_share(epilogue: Epilogue) -> f64 {
     match epilogue {
         Epilogue::Bias => 0.345,
-        Epilogue::BiasGelu => 0.15,
+        Epilogue::BiasGelu => 0.205,
         Epilogue::BiasResidual => 0.295,
     }
 }
