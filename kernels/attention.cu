@@ -259,8 +259,8 @@ __device__ __forceinline__ void store_context(const Context<kHead>& context,
                                               Value (&tile_smem)[kTileRows][kHead], Value* to,
                                               int pitch, int rows) {
   const int lane = threadIdx.x % kWarp, first = threadIdx.x / kWarp * kStep;
-  // The warp's queries, which lay there, have been read by all its lanes.
-  __syncwarp();
+  // The warp's queries lay there: ldmatrix read them for all its lanes at once, before anything that
+  // is written now could be computed.
 #pragma unroll
   for (int half_row = 0; half_row < 2; ++half_row) {
     const float inverse = 1.0f / row_sum(context.total[half_row]);

@@ -105,6 +105,8 @@ __device__ __forceinline__ void gemm(const Value* a,        // [T, K]
   }
   Accumulators acc;
   multiply_tiles(acc, TileAddresses<Value>(smem.ring), a_rows, b_rows, depth);
+  // The sums lie where the ring was, which other warps may still multiply from.
+  __syncthreads();
   spread_sums(smem.sums, acc);
   // A warp writes rows that all warps have computed parts of.
   __syncthreads();

@@ -173,7 +173,7 @@ __device__ __forceinline__ void begin_step() {
 
 // acc = A * B^T. `a_rows[i]` and `b_rows[i]` are rows copied_row(i) of the two operands: where a
 // tile reaches past the end of its matrix, any row that exists. All 256 threads call it. When it
-// returns nobody reads the ring any more.
+// returns other warps may still read the ring.
 template <typename Value>
 __device__ __forceinline__ void multiply_tiles(Accumulators& acc, const TileAddresses<Value>& smem,
                                                const Value* const (&a_rows)[kCopies],
@@ -228,6 +228,4 @@ __device__ __forceinline__ void multiply_tiles(Accumulators& acc, const TileAddr
     cp_async_commit_group();
     multiply_step<0>(smem, stage * TileAddresses<Value>::kStageBytes, acc);
   }
-  // The caller uses the ring for something else.
-  __syncthreads();
 }

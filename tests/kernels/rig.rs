@@ -33,10 +33,6 @@ impl Rig {
         }
     }
 
-    pub fn is_standin(&self) -> bool {
-        self.standin.is_some()
-    }
-
     /// Runs `work` under every schedule (once on a real GPU) and asserts that nothing is wrong with it.
     pub fn under_all_schedules(&self, mut work: impl FnMut()) {
         let Some(standin) = self.standin else {
