@@ -137,3 +137,41 @@ impl DeviceBatch<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tokenize::TokenSequence;
+
+    proptest! {
+        /// What is set aside at start is enough for whatever comes, and every document with a token has its row.
+        #[test]
+        fn the_words_of_any_batch_have_room(
+            lengths in prop::collection::vec(0_usize..200, 0..40),
+            rows_of_a_pass in 1_usize..20,
+            pool_special: bool,
+        ) {
+            let mut batch = PackedBatch::new();
+            for &length in &lengths {
+                let sequence = TokenSequence {
+                    ids: vec![7; length],
+                    special: (0..length).map(|at| at == 0 || at + 1 == length).collect(),
+                    truncated: false,
+                };
+                batch.push(&sequence, pool_special);
+            }
+            let plan = BatchPlan::new(&batch, rows_of_a_pass).unwrap();
+            let words: usize = plan.words().map(<[u32]>::len).sum();
+            prop_assert!(words <= BatchPlan::words_at_most(batch.tokens()));
+
+            let special = if pool_special { 0 } else { 2 };
+            let rows = lengths.iter().filter(|&&length| length > special).count();
+            prop_assert_eq!(plan.rows(), rows);
+            prop_assert_eq!(plan.passes.len(), rows.div_ceil(rows_of_a_pass));
+            let full = plan.passes.iter().rev().skip(1);
+            prop_assert!(full.map(HeadColumns::documents).all(|rows| rows == rows_of_a_pass));
+        }
+    }
+}

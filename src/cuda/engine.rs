@@ -9,6 +9,9 @@
 //! GPU                     kernels 0 .............. kernels 1 .................. kernels 2 ....
 //! lane 1          pack, upload 1 .                                             . read back 1, ...
 //! ```
+//!
+//! The kernels of a pass are launched one by one, not as a CUDA graph: a pass of the usual size takes many times as long as
+//! launching its hundred kernels, which happens while the pass before it runs.
 
 #![forbid(unsafe_code)]
 

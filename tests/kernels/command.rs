@@ -170,6 +170,14 @@ fn a_document_has_the_same_bytes_alone_in_a_batch_in_another_order_and_on_more_d
         }
         assert_eq!(together, several.stdout, "{dtype}: all devices");
 
+        // Whatever the order in which streams and blocks run.
+        for seed in ["1", "2"] {
+            let mut shuffled = encode.command(&format!("{options} cuda:0 --batch-tokens 60"));
+            shuffled.env("STANDIN_SEED", seed);
+            let shuffled = encode.finish(shuffled, &texts).succeeds();
+            assert_eq!(together, shuffled.stdout, "{dtype}: schedule {seed}");
+        }
+
         texts.reverse();
         let reversed = encode.run(&format!("{options} cuda:0 --batch-tokens 100"), &texts);
         texts.reverse();
