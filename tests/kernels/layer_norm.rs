@@ -177,12 +177,12 @@ fn moves_little_more_than_it_must<S: Real>(tokens: usize, hidden: usize) {
         .cost(tokens)
         .bytes;
     let share = moved as f64 / least as f64;
-    assert!((1.0..=1.07).contains(&share), "{share}");
+    assert!((1.0..=1.05).contains(&share), "{share}");
 }
 
 #[test]
 fn it_moves_little_more_than_it_must() {
-    moves_little_more_than_it_must::<f16>(12_000, 768);
+    moves_little_more_than_it_must::<f16>(16_000, 768);
     moves_little_more_than_it_must::<f32>(12_000, 768);
     moves_little_more_than_it_must::<f16>(16_000, 2048);
 }
