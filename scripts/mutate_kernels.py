@@ -146,6 +146,15 @@ def parts_of(path: Path) -> Set[str]:
     return names
 
 
+def is_in(mutant: Mutant, parts: Set[str]) -> bool:
+    """Whether a kernel of these parts has the statement. Of ptx.cuh it has what it calls."""
+    if mutant.file != INSTRUCTIONS_FILE.name:
+        return mutant.file in parts
+    callers = [KERNELS / name for name in parts - {mutant.file}]
+    codes = (without_comments(path.read_text(encoding="utf-8")) for path in callers)
+    return any(re.search(rf"\b{mutant.function}\b", code) for code in codes)
+
+
 class TestProgram:
     """That of tests/kernels/, with the kernels' images in it."""
 
@@ -258,7 +267,7 @@ def run_all(names: List[str]) -> Iterator[Tuple[Mutant, str, Verdict]]:
         (kernel, mutant)
         for mutant in mutants
         for kernel, parts in kernels.items()
-        if mutant.file in parts
+        if is_in(mutant, parts)
     ]
     program = TestProgram()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
