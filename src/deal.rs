@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// Deals items out to `hands` threads that call `work`, and gives `take` what comes of them in the order of the items.
@@ -28,11 +28,13 @@ pub(crate) fn deal<Item: Send, Done: Send>(
     // Each item travels with the sender of its result, whose receiver waits in the order of the items.
     let (item_sender, items) = sync_channel::<(Item, SyncSender<Done>)>(0);
     let (result_sender, results) = sync_channel(hands);
-    let items = Mutex::new(items);
-    let next = || items.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    // Owned by the hands alone: when the last one has panicked, nobody can be handed anything.
+    let items = Arc::new(Mutex::new(items));
+    let work = &work;
     thread::scope(|scope| {
-        for _ in 0..hands {
-            scope.spawn(|| {
+        for items in vec![items; hands] {
+            let next = move || items.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            scope.spawn(move || {
                 while let Ok((item, done)) = next() {
                     // Nobody listens when the run is over.
                     let _ = done.send(work(item));
@@ -133,17 +135,23 @@ mod tests {
         assert_eq!(taken, 6);
     }
 
+    /// However many of them there are: the others neither wait for ever nor go on.
     #[test]
-    #[should_panic(expected = "a scoped thread panicked")]
-    fn a_panic_of_a_hand_is_passed_on() {
-        squares(2, 5, |_| true);
-        deal(
-            2,
-            |hand| {
-                (0..5).all(hand);
-            },
-            |number: u32| assert!(number < 3),
-            |()| true,
-        );
+    fn panics_of_hands_are_passed_on() {
+        for good in [0, 3] {
+            let dealt = thread::spawn(move || {
+                deal(
+                    2,
+                    |hand| {
+                        (0..1000).all(hand);
+                    },
+                    |number: u32| assert!(number < good),
+                    |()| true,
+                );
+            });
+            let panic = dealt.join().unwrap_err();
+            let text = panic.downcast_ref::<&str>();
+            assert_eq!(text, Some(&"a scoped thread panicked"));
+        }
     }
 }
