@@ -149,11 +149,10 @@ fn a_document_has_the_same_bytes_alone_in_a_batch_in_another_order_and_on_more_d
         let options = format!("--dtype {dtype} --device");
         let together = encode.run(&format!("{options} cuda:0"), &texts);
         assert!(vectors(&together).iter().any(|vector| vector.len() > 300));
-        assert_eq!(
-            together,
-            encode.run(&format!("{options} cuda:0"), &texts),
-            "twice"
-        );
+        // Once more, on the GPU that `auto` finds.
+        let again = encode.finish(encode.command(&format!("--dtype {dtype}")), &texts);
+        let again = again.ends(0, &[&format!("engine cuda {dtype}")]);
+        assert_eq!(together, again.stdout, "{dtype}: twice");
         // Each is a batch.
         let alone = encode.run(&format!("{options} cuda:0 --batch-tokens 1"), &texts);
         assert_eq!(together, alone, "{dtype}: alone");
