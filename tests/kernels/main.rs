@@ -23,6 +23,8 @@ mod images;
 #[cfg(lexpeak_cuda)]
 mod layer_norm;
 #[cfg(lexpeak_cuda)]
+mod map;
+#[cfg(lexpeak_cuda)]
 mod precision;
 #[cfg(lexpeak_cuda)]
 mod resources;

@@ -196,6 +196,11 @@ fn by_width(kernel: &str, widths: [u32; 2], figures: [u32; 2]) -> u32 {
     figures[found.unwrap_or_else(|| panic!("the width of {kernel} is not listed here"))]
 }
 
+/// How many blocks of a kernel one multiprocessor of its target holds.
+pub fn blocks(row: &KernelResources) -> u32 {
+    Room::of(row, &Launch::of(row)).blocks()
+}
+
 /// Every kernel and target of this build.
 fn for_all(check: impl Fn(&KernelResources, &Launch, &Room)) {
     assert!(!kernel_resources().is_empty());
