@@ -15,9 +15,10 @@
 //   A tile of Q, K or V is read from global memory once a block. Blocks of one document and head
 //   follow each other, so that the L2 cache answers all but the first.
 //
-// Roof: tensor cores. 4 D flops for each head and pair of tokens of a document; at least 8 D bytes
-//   for each head and token: a document of L tokens has L / 2 flops a byte. What surrounds the
-//   products binds first: of a warp's 320 instructions a tile (D = 64) 64 are mma, 34 exponentials.
+// Roof: 4 D flops for each head and pair of tokens of a document, at least 8 D bytes for each head
+//   and token: L / 2 flops a byte in a document of L tokens. Memory, up to L = 413 on an H100; then
+//   tensor cores, were it not for what surrounds the products: of a warp's 320 instructions a tile
+//   (D = 64) 64 are mma and 32 exponentials.
 //
 // Numerics: scores, softmax and sums in f32. A row subtracts its largest score so far, or one that
 //   was at most 8 in base 2 smaller: weights reach 256 then, and sums need not shrink for every new
@@ -36,9 +37,9 @@ constexpr int kStages = 2;     // the next keys and values come while these are 
 constexpr int kSmemBytes32 = 20480;   // Q and two stages of K and V, 64 rows each, D = 32
 constexpr int kSmemBytes64 = 40960;   // D = 64: four blocks fill the 164 KB of an A100
 constexpr int kSmemBytes128 = 81920;  // D = 128: two blocks
-constexpr int kBlocks32 = 4;          // on a processor: 128 registers a thread, 96 would spill
-constexpr int kBlocks64 = 4;          // 128 registers
-constexpr int kBlocks128 = 2;         // 255 registers, of which the sums take 64
+constexpr int kBlocks32 = 4;          // 100 to 106 registers a thread: 96 would spill
+constexpr int kBlocks64 = 4;          // 128 registers at most
+constexpr int kBlocks128 = 2;         // 173 to 187 registers, of which the sums take 64
 // --- end of launch shape ---
 
 constexpr int kStep = 16;  // rows or depth of one mma
@@ -259,8 +260,8 @@ __device__ __forceinline__ void store_context(const Context<kHead>& context,
                                               Value (&tile_smem)[kTileRows][kHead], Value* to,
                                               int pitch, int rows) {
   const int lane = threadIdx.x % kWarp, first = threadIdx.x / kWarp * kStep;
-  // The warp's queries lay there: ldmatrix read them for all its lanes at once, before anything that
-  // is written now could be computed.
+  // The warp's queries lay there: ldmatrix read them for all its lanes at once, before anything
+  // that is written now could be computed.
 #pragma unroll
   for (int half_row = 0; half_row < 2; ++half_row) {
     const float inverse = 1.0f / row_sum(context.total[half_row]);

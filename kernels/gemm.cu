@@ -10,11 +10,12 @@
 //   tile_product.cuh draws them. Blocks of one row of tiles follow each other, so that their rows
 //   of A stay in the L2 cache. The sums cross shared memory once more, so that a warp writes rows:
 //
-//     a row of the tile  | 4 | 4 | 4 | ... | 4 |   128 values, 256 bytes
+//     a row of the tile  | 4 | 4 | 4 | ... | 4 |   128 values, 256 bytes, or 512 of f32
 //     lane                 0   1   2         31
 //
-// Roof: tensor cores. 2 T N K flops; a block reads (128 + 128) K values for 128 x 128 results, 64
-//   flops a byte. Bytes at least 2 (T K + N K + T N); in f32 C has 4 T N, a residual another 2 T N.
+// Roof: tensor cores, or the L2 cache: 2 T N K flops; a block reads (128 + 128) K values for 128 x
+//   128 results, 64 flops a byte. Bytes at least 2 (T K + N K + T N); in f32 C has 4 T N, a
+//   residual another 2 T N.
 //
 // Numerics: products of 16-bit values summed in f32 over k in order; bias, GELU (off by 4e-8) and
 //   residual in f32, rounded once, to C's type. A result depends on its row of A and of B alone,

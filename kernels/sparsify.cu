@@ -21,7 +21,7 @@
 //   lane. A row of few terms, which is the rule, is written densely; a row of nearly all terms
 //   rewrites its sectors in the L2 cache up to 8 times.
 //
-// Roof: memory. 4 S V bytes and 8 (with positions 12) a kept term written. bias comes from the L1
+// Roof: memory. 4 S V bytes, and 8 (with positions 16) a kept term. bias comes from the L1
 //   and L2 caches: as many requests again. log1p is for kept terms, or candidates if there is a
 //   threshold: for all terms it would bind.
 //

@@ -26,7 +26,8 @@
 //   thread a term runs through the 16 groups in order; it alone writes the term, once, where a
 //   document ends.
 //
-// Roof: tensor cores. 2 V C H flops; a tile reads (128 + 128) H values. Written: 4 S V bytes.
+// Roof: tensor cores, or the L2 cache: 2 V C H flops, and a tile reads (128 + 128) H values, 64
+//   flops a byte. Written: 4 S V bytes.
 //
 // Numerics: products summed in f32 over k in order. Max is exact and keeps what is no number. Sum
 //   adds the 8 of a group as a tree and the groups in order: the result depends on the document

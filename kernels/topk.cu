@@ -2,17 +2,17 @@
 //   lowest ids, ids still ascending. counts[s] becomes min(counts[s], k).
 //
 // Data: rows as sparsify.cu leaves them: row s is ids, values and, if not null, positions, from
-//   starts[s] on, counts[s] entries of u32, f32, u32, ids ascending; starts, counts [S] u32. Weights
-//   are finite and above 0. A row whose segment ends past the capacity was never written and is left
-//   alone, and so is a row of at most k entries. k >= 1.
+//   starts[s] on, counts[s] entries of u32, f32, u32, ids ascending; starts, counts [S] u32.
+//   Weights are finite and above 0. A row whose segment ends past the capacity was never written
+//   and is left alone, and so is a row of at most k entries. k >= 1.
 //
 // Work split: grid S, a block a row, a thread one of 256 neighbouring entries. Four passes over the
-//   weights find the bits of the k-th heaviest, 8 at a time from the top: a histogram of the weights
-//   that begin with the bits known so far, then the bin in which the count from above reaches k. A
-//   fifth pass moves what is kept to the front.
+//   weights find the bits of the k-th heaviest, 8 at a time from the top: a histogram of the
+//   weights that begin with the bits known so far, then the bin in which the count from above
+//   reaches k. A fifth pass moves what is kept to the front.
 //
 // Roof: latency: a row of a few hundred entries is a few KB, read from DRAM once and then from the
-//   caches, against two dozen barriers. Bytes: 8 (with positions 12) an entry read and as many a
+//   caches, against 17 barriers or more. Bytes: 8 (with positions 12) an entry read and as many a
 //   kept one written.
 //
 // Numerics: exact. Floats above 0 are ordered as their bits are.

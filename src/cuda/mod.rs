@@ -34,7 +34,8 @@ pub use gpu::Gpu;
 
 pub use images::{KernelImage, KernelResources, kernel_images, kernel_resources};
 
-/// Tokens a batch unless asked otherwise: activations of a model like BERT-base stay near the 50 MB of an H100's L2 cache.
+/// Tokens a batch unless asked otherwise: enough for several waves of every kernel, while hidden states, sums and context of a
+/// model like BERT-base (25 MB each) may still be found in the L2 cache of an H100 (50 MB).
 pub(crate) const BATCH_TOKENS: usize = 16_384;
 
 /// The launch shape of each kernel file: its constants, as `kernels/FILE.cu` has them.
