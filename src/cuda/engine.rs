@@ -107,6 +107,8 @@ struct Lane<T: Storage> {
     /// Kernels are put on the GPU's stream by whoever holds it, a batch at a time: on the GPU, batches follow each other.
     workspace: Arc<Mutex<Workspace<T>>>,
     memory: BatchMemory,
+    /// Tokens of a batch that there is room for.
+    tokens: usize,
     /// Documents that the head takes at a time.
     rows_of_a_pass: usize,
     copies: Arc<CudaStream>,
@@ -245,6 +247,7 @@ impl<T: Storage> Lane<T> {
         };
         Ok(Self {
             memory: BatchMemory::new(gpu, tokens, sizes)?,
+            tokens,
             rows_of_a_pass: rows_of_a_pass(tokens, sizes),
             copies: gpu.new_stream()?,
             uploaded: event()?,
@@ -368,12 +371,13 @@ impl<T: Storage> Engine for Lane<T> {
         Ok(encoded)
     }
 
-    fn memory(&self, tokens: usize) -> Memory {
+    fn memory(&self, _: usize) -> Memory {
         let Resident { weights, sizes, .. } = &*self.resident;
+        // It was set aside at start, whatever batches come.
         Memory {
             weights: weights.bytes,
-            activations: Workspace::<T>::bytes(tokens, sizes)
-                + LANES * BatchMemory::bytes(tokens, sizes),
+            activations: Workspace::<T>::bytes(self.tokens, sizes)
+                + LANES * BatchMemory::bytes(self.tokens, sizes),
         }
     }
 }

@@ -61,6 +61,18 @@ fn a_row_is_the_same_bits_alone_in_a_batch_and_in_another_order() {
     rig.assert_sound();
 }
 
+/// A text may be as long as the model allows, however small the batches are, and memory for it is set aside.
+#[test]
+fn memory_is_that_of_the_longest_text_at_least() {
+    let rig = Rig::new();
+    let folder = RandomModel::named("bert").write_temporary();
+    let memory = |tokens| encoder(folder.path(), Dtype::F16, tokens).memory();
+    let longest = encoder(folder.path(), Dtype::F16, 1).spec().longest_input;
+    assert_eq!(memory(1), memory(longest));
+    assert!(memory(1).activations < memory(2 * longest).activations);
+    rig.assert_sound();
+}
+
 #[test]
 fn rows_are_pruned_as_on_the_cpu() {
     let rig = Rig::new();
