@@ -4,7 +4,8 @@ use std::path::Path;
 
 use half::f16;
 use lexpeak::cuda::kernels::{DeviceTokens, EmbedLn, EmbedLnArgs, RowShape};
-use lexpeak::{Category, Device, Dtype, EncodeOptions, Encoder, SparseRows};
+use lexpeak::{Category, Device, Dtype, EncodeOptions, Encoder, SparseRows, SpecialTokens};
+use rayon::prelude::*;
 
 use crate::rig::Rig;
 use crate::support::demo_model;
@@ -125,6 +126,63 @@ fn a_weight_comes_from_the_same_token_as_on_the_cpu() {
             assert_eq!(term.source, same.source);
         }
     }
+    rig.assert_sound();
+}
+
+/// Positions count the tokens of the text, special ones too, whether those are pooled or not.
+#[test]
+fn positions_are_those_of_the_cpu_where_special_tokens_are_dropped() {
+    let rig = Rig::new();
+    let options = EncodeOptions {
+        special_tokens: SpecialTokens::DropPositions,
+        ..EncodeOptions::default()
+    };
+    for name in ["bert", "bert_log1p_sum"] {
+        let folder = RandomModel::named(name).write_temporary();
+        let explain = |device, text| {
+            let builder = Encoder::builder(folder.path()).device(device);
+            let encoder = builder.build().expect("the model loads");
+            let mut terms = encoder.explain(text, &options).expect("terms");
+            terms.sort_by_key(|term| term.id);
+            terms
+        };
+        for text in ["red planet mars fox", "the dog", ""] {
+            let found = explain(Device::Cuda(Some(0)), text);
+            let expected = explain(Device::Cpu, text);
+            let mut alike = 0;
+            for term in &found {
+                let same = expected.iter().find(|other| other.id == term.id);
+                alike += usize::from(same.is_some_and(|same| same.position == term.position));
+                assert!(term.position > 0, "{name} {text:?}: {term:?}");
+            }
+            // Of tokens that give nearly the same, another may win.
+            assert!(
+                alike * 20 >= found.len() * 19,
+                "{name} {text:?}: {alike} of {}",
+                found.len()
+            );
+            assert_eq!(found.is_empty(), text.is_empty(), "{name} {text:?}");
+        }
+    }
+    rig.assert_sound();
+}
+
+#[test]
+fn any_number_of_threads_share_the_engines() {
+    let rig = Rig::new();
+    let model = RandomModel::named("bert");
+    let folder = model.write_temporary();
+    let golden = GoldenRow::of("bert");
+    let texts: Vec<&str> = golden.iter().map(|row| row.text.as_str()).collect();
+    let options = EncodeOptions::default();
+    let encoder = encoder(folder.path(), Dtype::F16, 64);
+    let together = encode(&encoder, &texts, &options);
+    texts.par_iter().enumerate().for_each(|(at, text)| {
+        let rows = encode(&encoder, &[text, text], &options);
+        assert!(rows.iter().all(|row| row == together.row(at)), "{text:?}");
+        encoder.explain(text, &options).expect("terms");
+        assert!(encoder.memory().weights > 0);
+    });
     rig.assert_sound();
 }
 
