@@ -158,7 +158,8 @@ fn a_document_has_the_same_bytes_alone_in_a_batch_in_another_order_and_on_more_d
         assert_eq!(together, alone, "{dtype}: alone");
 
         let mut several = encode.command(&format!("{options} cuda --batch-tokens 40"));
-        several.env("STANDIN_DEVICES", "3");
+        // In a random order, a kernel that does not wait for the copy of its batch comes before it.
+        several.env("STANDIN_DEVICES", "3").env("STANDIN_SEED", "1");
         let several = encode.finish(several, &texts).succeeds();
         if rig.standin.is_some() {
             assert!(
@@ -186,9 +187,9 @@ fn a_document_has_the_same_bytes_alone_in_a_batch_in_another_order_and_on_more_d
     }
 }
 
-/// More documents than the head takes at a time, and more entries than there is room for.
+/// More documents than the head takes at a time.
 #[test]
-fn a_batch_may_have_any_number_of_documents_and_entries() {
+fn a_batch_may_have_any_number_of_documents() {
     let rig = Rig::new();
     let sandbox = Sandbox::without_special_tokens();
     let encode = Encode::of(&rig, &sandbox);
