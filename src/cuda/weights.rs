@@ -118,7 +118,7 @@ impl<T: Storage> Weights<T> {
             )
         });
         let width = Sparsify::stride(sizes.vocabulary);
-        let weights = Self {
+        Ok(Self {
             decoder: decoder.transpose()?,
             words: loader.matrix(&[words], [sizes.vocabulary, stride])?,
             places: loader.places(embeddings)?,
@@ -137,10 +137,7 @@ impl<T: Storage> Weights<T> {
             transform_norm: loader.norm(&head.norm)?,
             decoder_bias: loader.vector(&[(&head.bias, vocabulary.collect())], width)?,
             bytes: loader.bytes,
-        };
-        // The engines of other streams read them, too.
-        gpu.synchronize()?;
-        Ok(weights)
+        })
     }
 }
 
