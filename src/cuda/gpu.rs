@@ -144,7 +144,7 @@ pub(super) fn driver_error(place: &str, action: &str, error: DriverError) -> Err
             "use smaller batches (--batch-tokens), or a GPU with more memory"
         }
         sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU | sys::CUresult::CUDA_ERROR_INVALID_PTX => {
-            "this GPU is older than the kernels: it takes compute capability 8.0 or newer"
+            "this GPU is older than the kernels: it takes compute capability 8.0 or newer, or the device cpu"
         }
         sys::CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
         | sys::CUresult::CUDA_ERROR_MISALIGNED_ADDRESS
