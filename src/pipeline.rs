@@ -5,9 +5,9 @@
 //!                thread, all cores   channel of 2    thread      dealt    threads   channel of 2
 //! ```
 //!
-//! A machine without a GPU has one engine, a GPU has two. The channels are bounded, so memory does not grow with the corpus. Every stage keeps the order of
-//! the documents. Where a document cannot be read or tokenised, all before it are still written; where
-//! the engine fails, all of the batches before.
+//! A machine without a GPU has one engine, a GPU has two. The channels are bounded, so memory does not
+//! grow with the corpus. Every stage keeps the order of the documents. Where a document cannot be read
+//! or tokenised, all before it are still written; where the engine fails, all of the batches before.
 
 #![forbid(unsafe_code)]
 
