@@ -69,6 +69,10 @@ impl PackedBatch {
     /// # Panics
     ///
     /// If there are no such documents.
+    #[cfg_attr(
+        not(lexpeak_cuda),
+        allow(dead_code, reason = "only GPUs take part of a batch")
+    )]
     pub fn documents(&self, documents: Range<usize>) -> Self {
         let offsets = |offsets: &[u32]| -> (Range<usize>, Vec<u32>) {
             let offsets = &offsets[documents.start..=documents.end];
