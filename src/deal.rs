@@ -67,8 +67,8 @@ mod tests {
     fn squares(hands: usize, count: u64, mut take: impl FnMut(u64) -> bool) {
         deal(
             hands,
-            |hand| {
-                (0..count).all(hand);
+            |give| {
+                (0..count).all(give);
             },
             |number: u64| {
                 thread::sleep(Duration::from_micros(200 * (count - number)));
@@ -96,10 +96,10 @@ mod tests {
             let (dealt, mut taken) = (AtomicUsize::new(0), 0);
             deal(
                 hands,
-                |hand| {
+                |give| {
                     (0..1000).all(|number: usize| {
                         dealt.fetch_add(1, Ordering::Relaxed);
-                        hand(number)
+                        give(number)
                     });
                 },
                 |number| number,
@@ -123,8 +123,8 @@ mod tests {
         // Were one hand missing, the others would wait for ever.
         deal(
             3,
-            |hand| {
-                (0..6).all(hand);
+            |give| {
+                (0..6).all(give);
             },
             |_: u32| together.wait(),
             |_| {
@@ -142,8 +142,8 @@ mod tests {
             let dealt = thread::spawn(move || {
                 deal(
                     2,
-                    |hand| {
-                        (0..1000).all(hand);
+                    |give| {
+                        (0..1000).all(give);
                     },
                     |number: u32| assert!(number < good),
                     |()| true,

@@ -116,7 +116,7 @@ pub struct Term {
 }
 
 /// Far more than any engine gains from.
-const MOST_BATCH_TOKENS: usize = 1 << 24;
+const MOST_BATCH_TOKENS: usize = 1 << 22;
 
 impl EncoderBuilder {
     /// Where to compute; default [`Device::Auto`].
@@ -217,7 +217,10 @@ fn on_gpus(
     model: &Model,
     batch_tokens: usize,
 ) -> Result<(EnginePool, usize)> {
-    let load = |&gpu: &usize| cuda::engines(gpu, description.dtype, model, batch_tokens);
+    let load = |&gpu: &usize| {
+        let engines = cuda::engines(gpu, description.dtype, model, batch_tokens);
+        engines.map_err(|error| error.within(format!("GPU {gpu}")))
+    };
     let loaded: Vec<Result<_>> = thread::scope(|scope| {
         let loading: Vec<_> = (description.gpus.iter())
             .map(|gpu| scope.spawn(move || load(gpu)))
@@ -269,8 +272,8 @@ impl Encoder {
         let mut rows = Ok(SparseRows::with_capacity(texts.len(), 0));
         deal(
             self.hands().min(batches.len().max(1)),
-            |hand| {
-                batches.into_iter().all(hand);
+            |give| {
+                batches.into_iter().all(give);
             },
             |batch| job.encode_batch(&batch),
             |encoded| {

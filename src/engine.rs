@@ -110,7 +110,7 @@ pub enum Device {
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[non_exhaustive]
 pub enum Dtype {
-    /// What suits the device: f32 on the CPU.
+    /// What suits the device: f32 on the CPU, f16 on GPUs.
     #[default]
     Auto,
     /// 32-bit floats.

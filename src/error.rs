@@ -73,8 +73,8 @@ enum Kind {
         problem: String,
         remedy: String,
     },
-    #[error("document {id}: {error}")]
-    Document { id: String, error: Error },
+    #[error("{place}: {error}")]
+    Within { place: String, error: Error },
     #[error("the reader of {place} has gone away")]
     BrokenPipe { place: String },
     #[error("interrupted")]
@@ -232,9 +232,14 @@ impl Error {
     }
 
     /// The same error, said of a document (or of some, `first to last`), by its id.
-    pub(crate) fn of_document(self, id: impl Into<String>) -> Self {
-        let (id, error) = (id.into(), self);
-        Kind::Document { id, error }.into()
+    pub(crate) fn of_document(self, id: impl fmt::Display) -> Self {
+        self.within(format!("document {id}"))
+    }
+
+    /// The same error, said of a part of the whole.
+    pub(crate) fn within(self, place: impl Into<String>) -> Self {
+        let (place, error) = (place.into(), self);
+        Kind::Within { place, error }.into()
     }
 
     /// The broad cause of this error.
@@ -244,7 +249,7 @@ impl Error {
             Kind::Io { category, .. }
             | Kind::Located { category, .. }
             | Kind::Plain { category, .. } => category,
-            Kind::Document { ref error, .. } => error.category(),
+            Kind::Within { ref error, .. } => error.category(),
             Kind::BrokenPipe { .. } => Category::BrokenPipe,
             Kind::Interrupted => Category::Interrupted,
         }

@@ -246,7 +246,7 @@ fn pack_and_encode(
     let job = encoder.job(options).expect(OPTIONS_WERE_CHECKED);
     deal(
         encoder.hands(),
-        |hand| pack(chunks, job.packer(), hand),
+        |give| pack(chunks, job.packer(), give),
         |packed: Result<(PackedBatch, Packed)>| {
             let (batch, documents) = packed?;
             encode(&job, &batch, documents)
@@ -262,14 +262,14 @@ fn pack_and_encode(
 fn pack(
     chunks: Receiver<Chunk>,
     mut packer: Packer,
-    hand: &mut dyn FnMut(Result<(PackedBatch, Packed)>) -> bool,
+    give: &mut dyn FnMut(Result<(PackedBatch, Packed)>) -> bool,
 ) {
     let mut packed = Packed::new(); // the documents in the packer
     let mut failure = None;
     for chunk in chunks {
         for (id, sequence) in chunk.documents {
             if let Some(batch) = packer.push(&sequence)
-                && !hand(Ok((batch, std::mem::take(&mut packed))))
+                && !give(Ok((batch, std::mem::take(&mut packed))))
             {
                 return;
             }
@@ -281,7 +281,7 @@ fn pack(
         }
     }
     let last = packer.finish().map(|batch| Ok((batch, packed)));
-    last.into_iter().chain(failure.map(Err)).all(hand);
+    last.into_iter().chain(failure.map(Err)).all(give);
 }
 
 fn encode(job: &Job<'_>, batch: &PackedBatch, documents: Packed) -> Result<RowBatch> {

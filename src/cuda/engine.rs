@@ -62,12 +62,12 @@ pub(crate) fn engines(
     batch_tokens: usize,
 ) -> Result<(Vec<Box<dyn Engine>>, usize)> {
     match dtype {
-        Dtype::Bf16 => lanes::<bf16>(number, model, batch_tokens),
-        _ => lanes::<f16>(number, model, batch_tokens),
+        Dtype::Bf16 => load::<bf16>(number, model, batch_tokens),
+        _ => load::<f16>(number, model, batch_tokens),
     }
 }
 
-fn lanes<T: Storage>(
+fn load<T: Storage>(
     number: usize,
     model: &Model,
     mut batch_tokens: usize,
@@ -80,6 +80,8 @@ fn lanes<T: Storage>(
             // A text may be as long as that: smaller batches would not take less.
             Err(error) if error.category() == Category::OutOfMemory && batch_tokens > longest => {
                 batch_tokens = (batch_tokens / 2).max(longest);
+                // What was set aside and given back is free only when the stream has come to it.
+                resident.gpu.synchronize()?;
             }
             Err(error) => return Err(error),
         }

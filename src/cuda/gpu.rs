@@ -141,7 +141,7 @@ impl Gpu {
 pub(super) fn driver_error(place: &str, action: &str, error: DriverError) -> Error {
     let remedy = match error.0 {
         sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
-            "use smaller batches (--batch-tokens), or a GPU with more memory"
+            "choose a GPU with more memory that is free (--device cuda:N), or the CPU (--device cpu)"
         }
         sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU | sys::CUresult::CUDA_ERROR_INVALID_PTX => {
             "this GPU is older than the kernels: it takes compute capability 8.0 or newer, or the device cpu"

@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
+use safetensors::SafeTensors;
+
 use crate::rig::Rig;
 use crate::support::agreement::Agreement;
 use crate::support::demo_model;
@@ -215,6 +217,63 @@ fn a_batch_may_have_any_number_of_documents() {
     assert_eq!(together, apart);
 }
 
+/// Fills a tensor of the model in the sandbox with one number.
+fn fill_tensor(sandbox: &Sandbox, name: &str, value: f32) {
+    let path = sandbox.path("model/model.safetensors");
+    let mut bytes = fs::read(&path).expect("the model's weights");
+    let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let tensor = tensors.tensor(name).expect("it is in the file");
+    assert_eq!(tensor.dtype(), safetensors::Dtype::F32);
+    let first = tensor.data().as_ptr() as usize - bytes.as_ptr() as usize;
+    let range = first..first + tensor.data().len();
+    for number in bytes[range].chunks_exact_mut(4) {
+        number.copy_from_slice(&value.to_le_bytes());
+    }
+    fs::write(path, bytes).expect("the weights are written");
+}
+
+/// Where every term fires, a batch has more entries than there is room for.
+#[test]
+fn what_does_not_fit_is_encoded_in_halves() {
+    let rig = Rig::new();
+    let sandbox = Sandbox::without_special_tokens();
+    fill_tensor(&sandbox, "cls.predictions.bias", 9.0);
+    let encode = Encode::of(&rig, &sandbox);
+    let vocabulary = RandomModel::named("bert").vocabulary();
+    let words = vocabulary
+        .iter()
+        .copied()
+        .filter(|word| word.len() > 2 && word.is_ascii());
+    let mut texts: Vec<&str> = words.cycle().take(64).collect();
+    texts.insert(20, ""); // without a token
+    let together = encode.run("--device cuda --batch-tokens 65", &texts);
+    for (number, row) in rows(&together).iter().enumerate() {
+        let terms = if number == 20 { 0 } else { vocabulary.len() };
+        assert!(
+            row.indices.len() + 9 >= terms,
+            "row {number}: {} terms",
+            row.indices.len()
+        );
+    }
+    assert_eq!(
+        together,
+        encode.run("--device cuda --batch-tokens 1", &texts)
+    );
+}
+
+#[test]
+fn numbers_beyond_the_precision_are_an_error_that_names_the_documents() {
+    let rig = Rig::new();
+    let sandbox = Sandbox::new();
+    fill_tensor(&sandbox, "cls.predictions.transform.LayerNorm.weight", 1e6);
+    let encode = Encode::of(&rig, &sandbox);
+    let run = encode.finish(encode.command("--device cuda"), &["red", "planet"]);
+    run.fails(
+        1,
+        &["document 0 to 1", "beyond its precision", "--device cpu"],
+    );
+}
+
 #[test]
 fn where_memory_is_short_batches_are_smaller_and_nothing_is_lost() {
     let rig = Rig::new();
@@ -239,6 +298,7 @@ fn where_memory_is_short_batches_are_smaller_and_nothing_is_lost() {
     let mut command = encode.command("--device cuda");
     command.env("STANDIN_MEMORY", "4");
     let said = [
+        "GPU 0: the weights",
         "copy them to the GPU",
         "out of memory",
         "a GPU with more memory",

@@ -377,6 +377,9 @@ fn operands_that_do_not_fit_are_refused() {
     refused(Bias, [24, 96, 8, 0, 16], "12 inputs");
     refused(Bias, [32, 192, 12, 0, 24], "12 outputs");
     refused(Bias, [32, 4, 8, 0, 16], "0 inputs");
+    // One token more than a grid has rows of tiles for.
+    let many = 8 * (65_535 * 128 + 1);
+    refused(Bias, [many, 64, 8, 0, many], "8388481 tokens at once");
 }
 
 #[test]

@@ -128,6 +128,13 @@ impl<T: Element, R: Element> Gemm<T, R> {
             block_dim: (shape::THREADS, 1, 1),
             shared_mem_bytes: shape::SMEM_BYTES,
         };
+        if u16::try_from(config.grid_dim.1).is_err() {
+            return Err(Error::device(
+                format!("kernel {name}"),
+                format!("{tokens} tokens at once"),
+                "a grid has 65535 rows of tiles at most: pass fewer",
+            ));
+        }
         if tokens == 0 {
             return Ok(());
         }
