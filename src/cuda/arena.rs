@@ -4,8 +4,9 @@ use std::mem::ManuallyDrop;
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
+use bytemuck::AnyBitPattern;
 use cudarc::driver::{
-    CudaSlice, CudaView, CudaViewMut, DevicePtrMut, DeviceRepr, ValidAsZeroBits, sys::CUdeviceptr,
+    CudaSlice, CudaView, CudaViewMut, DevicePtrMut, DeviceRepr, sys::CUdeviceptr,
 };
 
 use super::Gpu;
@@ -58,14 +59,14 @@ impl Arena {
     /// # Panics
     ///
     /// If so much is not left: whoever made the arena must have counted all pieces.
-    pub(super) fn take<U: DeviceRepr + ValidAsZeroBits>(&mut self, len: usize) -> Piece<U> {
+    pub(super) fn take<U: DeviceRepr + AnyBitPattern>(&mut self, len: usize) -> Piece<U> {
         let bytes = piece_bytes::<U>(len);
         self.left = self
             .left
             .checked_sub(bytes)
             .expect("an arena is as large as its pieces together. This is a bug");
         // SAFETY: the range is inside the allocation, which the piece keeps alive, and in no other piece. It is aligned for
-        // any type, and any bits are a value of a type that zeros are one of, such as integers and floats.
+        // any type, and any bits are a value of this one.
         let values = unsafe { self.gpu.stream().upgrade_device_ptr(self.next, len) };
         self.next += bytes as CUdeviceptr;
         Piece {

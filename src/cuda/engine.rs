@@ -108,7 +108,6 @@ struct Lane<T: Storage> {
     resident: Arc<Resident<T>>,
     /// Kernels are put on the GPU's stream by whoever holds it, a batch at a time: on the GPU, batches follow each other.
     workspace: Arc<Mutex<Workspace<T>>>,
-    memory: BatchMemory,
     /// Tokens of a batch that there is room for.
     tokens: usize,
     /// Documents that the head takes at a time.
@@ -120,6 +119,8 @@ struct Lane<T: Storage> {
     figures: Staging<u32>,
     ids: Staging<u32>,
     values: Staging<f32>,
+    /// Freed last: dropping what is above waits for the copies from it.
+    memory: BatchMemory,
 }
 
 impl<T: Storage> Resident<T> {
@@ -269,6 +270,8 @@ impl<T: Storage> Lane<T> {
         let BatchMemory { words, rows } = &mut self.memory;
         let order = |error| driver_error("the GPU", "order its streams", error);
         let plan = BatchPlan::new(batch, self.rows_of_a_pass)?;
+        // Kernels of the batch before are done, unless a panic came in between: then they still read its words.
+        self.copies.wait(&self.computed).map_err(order)?;
         let on_gpu = plan.upload(gpu, &self.copies, &mut self.words, words, &self.uploaded)?;
         let positions = want.positions.then(|| {
             let pooled = plan.rows().min(self.rows_of_a_pass) * pooled_width(sizes);

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use cudarc::driver::CudaSlice;
+use cudarc::driver::{CudaSlice, ValidAsZeroBits};
 use half::f16;
 use lexpeak::cuda::kernels::{
     Attention, AttentionArgs, Cost, DeviceColumns, DeviceTiles, DeviceTokens, Element, EmbedLn,
@@ -305,7 +305,7 @@ fn kept_terms() -> impl Iterator<Item = u32> {
     (0..KEPT).map(|i| (i * TERMS / KEPT) as u32)
 }
 
-fn zeros<T: Element>(gpu: &Gpu, len: usize) -> CudaSlice<T> {
+fn zeros<T: Element + ValidAsZeroBits>(gpu: &Gpu, len: usize) -> CudaSlice<T> {
     gpu.stream().alloc_zeros(len).expect("there is room")
 }
 

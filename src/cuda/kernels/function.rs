@@ -3,8 +3,9 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use bytemuck::AnyBitPattern;
 use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-use cudarc::driver::{CudaFunction, CudaStream, DeviceRepr, DriverError, ValidAsZeroBits};
+use cudarc::driver::{CudaFunction, CudaStream, DeviceRepr, DriverError};
 use half::{bf16, f16};
 
 use crate::cuda::Gpu;
@@ -12,9 +13,7 @@ use crate::cuda::gpu::driver_error;
 use crate::error::{Error, Result};
 
 /// A type of what kernels read and write.
-pub trait Element:
-    DeviceRepr + ValidAsZeroBits + Copy + Debug + Send + Sync + Unpin + 'static
-{
+pub trait Element: DeviceRepr + AnyBitPattern + Debug + Send + Sync + Unpin + 'static {
     /// The ending of the entry points for it.
     const NAME: &'static str;
 }
