@@ -54,6 +54,14 @@ impl StoredTensor {
         &self.file[self.bytes.clone()]
     }
 
+    /// The matrix without its first `count` rows, of which it has at least that many.
+    pub(crate) fn without_first_rows(mut self, count: usize) -> Self {
+        let row = self.bytes.len() / self.shape[0];
+        self.bytes.start += count * row;
+        self.shape[0] -= count;
+        self
+    }
+
     /// The numbers in f32: in place where they are stored so and aligned, converted otherwise.
     ///
     /// A number that is not finite is an error: one such weight would reach every vector.

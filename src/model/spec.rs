@@ -18,14 +18,31 @@ pub enum Architecture {
     Bert,
     /// `DistilBertForMaskedLM`: BERT without token types.
     DistilBert,
+    /// `RobertaForMaskedLM`: BERT with another head and positions that start late.
+    Roberta,
+    /// `CamembertForMaskedLM`: RoBERTa in French.
+    Camembert,
+    /// `XLMRobertaForMaskedLM`: RoBERTa in a hundred languages.
+    XlmRoberta,
 }
 
 impl Architecture {
+    const ALL: [Self; 5] = [
+        Self::Bert,
+        Self::DistilBert,
+        Self::Roberta,
+        Self::Camembert,
+        Self::XlmRoberta,
+    ];
+
     /// The class name that `config.json` gives.
     pub fn class_name(self) -> &'static str {
         match self {
             Self::Bert => "BertForMaskedLM",
             Self::DistilBert => "DistilBertForMaskedLM",
+            Self::Roberta => "RobertaForMaskedLM",
+            Self::Camembert => "CamembertForMaskedLM",
+            Self::XlmRoberta => "XLMRobertaForMaskedLM",
         }
     }
 }
@@ -48,8 +65,16 @@ pub struct ModelSpec {
     pub num_heads: usize,
     /// I: width of the feed-forward layer.
     pub ffn_size: usize,
-    /// Rows of the position table.
+    /// Positions that a token can have, counted from 0: rows of the position table from
+    /// [`first_position`](Self::first_position) on.
     pub max_positions: usize,
+    /// The row of the stored position table that belongs to the first token of a text: 0 in BERT, `pad_token_id` + 1
+    /// in RoBERTa's families. The rows before it are left out when the model is read, so engines know nothing of them:
+    /// the tokens of a text have positions 0, 1, 2, ... in every family.
+    ///
+    /// In one case the original differs: of a text that spells out the padding token (`<pad>`), RoBERTa does not count
+    /// that token. Here it is counted like any other.
+    pub first_position: usize,
     /// Rows of the token-type table, 0 where the family has none.
     pub token_types: usize,
     /// Added to the variance in every LayerNorm.
@@ -65,11 +90,14 @@ pub struct ModelSpec {
 /// No supported family was trained on longer inputs, whatever its position table would allow.
 const LONGEST_INPUT: usize = 512;
 
-/// BERT's defaults; in DistilBERT's definition the first is fixed.
+/// The defaults of BERT and RoBERTa; in DistilBERT's definition the first is fixed.
 const LAYER_NORM_EPS: f32 = 1e-12;
 const TOKEN_TYPES: usize = 2;
 
-/// What the families call the same thing in `config.json`.
+/// RoBERTa's default.
+const PAD_TOKEN_ID: usize = 1;
+
+/// What the families call the same thing in `config.json`; RoBERTa's use BERT's names.
 struct Keys {
     hidden_size: &'static str,
     num_layers: &'static str,
@@ -144,19 +172,49 @@ impl Config<'_> {
             .and_then(Value::as_array)
             .map(|names| names.iter().filter_map(Value::as_str).collect())
             .unwrap_or_default();
-        let supported = [Architecture::Bert, Architecture::DistilBert];
-        let found = supported
+        let found = Architecture::ALL
             .into_iter()
             .find(|known| names == [known.class_name()]);
         found.ok_or_else(|| {
+            let known = Architecture::ALL.map(Architecture::class_name);
             self.bad(
                 match names.as_slice() {
                     [] => "it names no architecture".to_owned(),
                     names => format!("architecture {} is not supported", names.join(", ")),
                 },
-                "lexpeak reads BertForMaskedLM and DistilBertForMaskedLM (key \"architectures\")",
+                &format!("lexpeak reads {} (key \"architectures\")", known.join(", ")),
             )
         })
+    }
+
+    /// The row of the position table for the first token, and how many rows there are from it on.
+    fn positions(&self, architecture: Architecture) -> Result<(usize, usize)> {
+        let rows = self.size("max_position_embeddings")?;
+        let first = match architecture {
+            Architecture::Bert | Architecture::DistilBert => 0,
+            Architecture::Roberta | Architecture::Camembert | Architecture::XlmRoberta => {
+                let pad_token_id = match self.get("pad_token_id") {
+                    None => PAD_TOKEN_ID,
+                    Some(value) => match value.as_u64().map(u32::try_from) {
+                        Some(Ok(id)) => id as usize,
+                        _ => {
+                            return Err(self.bad(
+                                format!("pad_token_id is {value}"),
+                                "it must be a token's id, a whole number from 0 on",
+                            ));
+                        }
+                    },
+                };
+                pad_token_id + 1
+            }
+        };
+        if first >= rows {
+            return Err(self.bad(
+                format!("max_position_embeddings {rows} leaves no position for a token"),
+                &format!("positions start at pad_token_id + 1, here {first}: correct one of the two"),
+            ));
+        }
+        Ok((first, rows - first))
     }
 
     fn layer_norm_eps(&self) -> Result<f32> {
@@ -188,8 +246,8 @@ impl ModelSpec {
         };
         let architecture = config.architecture()?;
         let keys = match architecture {
-            Architecture::Bert => &BERT,
             Architecture::DistilBert => &DISTILBERT,
+            _ => &BERT,
         };
         config.expect(keys.activation, &json!("gelu"))?; // the erf form
         config.expect("position_embedding_type", &json!("absolute"))?;
@@ -206,13 +264,13 @@ impl ModelSpec {
             ));
         }
         let (token_types, layer_norm_eps) = match architecture {
-            Architecture::Bert => match config.get("type_vocab_size") {
+            Architecture::DistilBert => (0, LAYER_NORM_EPS),
+            _ => match config.get("type_vocab_size") {
                 None => (TOKEN_TYPES, config.layer_norm_eps()?),
                 Some(_) => (config.size("type_vocab_size")?, config.layer_norm_eps()?),
             },
-            Architecture::DistilBert => (0, LAYER_NORM_EPS),
         };
-        let max_positions = config.size("max_position_embeddings")?;
+        let (first_position, max_positions) = config.positions(architecture)?;
         let longest_input = max_positions.min(LONGEST_INPUT);
         Ok(Self {
             architecture,
@@ -222,6 +280,7 @@ impl ModelSpec {
             num_heads,
             ffn_size: config.size(keys.ffn_size)?,
             max_positions,
+            first_position,
             token_types,
             layer_norm_eps,
             head,

@@ -19,7 +19,7 @@ pub(crate) struct ModelWeights<T> {
 #[derive(Debug)]
 pub(crate) struct Embeddings<T> {
     pub(crate) words: T,               // [V, H]
-    pub(crate) positions: T,           // [max positions, H]
+    pub(crate) positions: T,           // [max positions, H], from the first position on
     pub(crate) token_types: Option<T>, // [token types, H]; every token is of type 0
     pub(crate) norm: LayerNorm<T>,
 }
@@ -179,12 +179,24 @@ const DISTILBERT: Names = Names {
     decoder_bias: &["vocab_projector.bias"],
 };
 
+/// Of the three families that are RoBERTa. One without a head for masked language has the same names without `roberta.`.
+const ROBERTA: Names = Names {
+    embeddings: "roberta.embeddings",
+    layers: "roberta.encoder.layer",
+    transform: "lm_head.dense",
+    transform_norm: "lm_head.layer_norm",
+    decoder_weight: "lm_head.decoder.weight",
+    decoder_bias: &["lm_head.decoder.bias", "lm_head.bias"],
+    ..BERT
+};
+
 impl ModelWeights<StoredTensor> {
     /// Finds every weight that `spec` calls for and checks its shape. Other tensors are ignored.
     pub(super) fn find(checkpoint: &Checkpoint, spec: &ModelSpec) -> Result<Self> {
         let names = match spec.architecture {
             Architecture::Bert => &BERT,
             Architecture::DistilBert => &DISTILBERT,
+            Architecture::Roberta | Architecture::Camembert | Architecture::XlmRoberta => &ROBERTA,
         };
         Finder {
             checkpoint,
@@ -222,9 +234,10 @@ impl Finder<'_> {
             )
         };
         let token_types = self.spec.token_types;
+        let (first, positions) = (self.spec.first_position, self.spec.max_positions);
         Ok(Embeddings {
             words: table("word", self.spec.vocab_size)?,
-            positions: table("position", self.spec.max_positions)?,
+            positions: table("position", first + positions)?.without_first_rows(first),
             token_types: (token_types > 0)
                 .then(|| table("token_type", token_types))
                 .transpose()?,
