@@ -166,7 +166,11 @@ impl EncoderBuilder {
         }
 
         let mut model = Model::open(&self.model)?;
-        let tokenizer = Tokenizer::open(&model.folder, model.spec.vocab_size)?;
+        let tokenizer = Tokenizer::open(
+            &model.folder,
+            model.spec.architecture,
+            model.spec.vocab_size,
+        )?;
         if let Some(longest) = tokenizer.max_length {
             model.spec.max_length = model.spec.max_length.min(longest);
         }

@@ -2,23 +2,21 @@
 
 #![forbid(unsafe_code)]
 
+mod build;
+mod cut;
+mod sentencepiece;
+
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use ahash::AHashMap;
 use rayon::prelude::*;
 use serde::Deserialize;
-use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::BertNormalizer;
-use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{
-    AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer as HfTokenizer,
-};
+use tokenizers::{ModelWrapper, Tokenizer as HfTokenizer};
 
 use crate::error::{Error, Result};
-use crate::model::read_optional_json;
+use crate::model::{Architecture, read_optional_json};
+use cut::Cut;
 
 /// The tokens of one text, special ones included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +33,8 @@ pub struct TokenSequence {
 pub(crate) struct Tokenizer {
     inner: HfTokenizer,
     path: PathBuf,
-    /// Whether a text cut before a space has the first tokens of the whole text.
-    words_stand_alone: bool,
+    /// Where a text may be cut and keep the first tokens of the whole text; none where that is not known.
+    cut: Option<Cut>,
     /// V: every id must be below.
     vocab_size: usize,
     /// Ids of all special tokens, ascending.
@@ -55,6 +53,7 @@ struct TokenizerConfig {
     tokenize_chinese_chars: Option<bool>,
     /// An absurdly large float where there is no limit.
     model_max_length: Option<f64>,
+    add_prefix_space: Option<bool>,
     cls_token: Option<TokenText>,
     sep_token: Option<TokenText>,
     unk_token: Option<TokenText>,
@@ -67,7 +66,20 @@ struct TokenizerConfig {
 #[serde(untagged)]
 enum TokenText {
     Plain(String),
-    Object { content: String },
+    Object {
+        content: String,
+        /// Whether the spaces before it are a part of it.
+        #[serde(default)]
+        lstrip: bool,
+    },
+}
+
+impl TokenizerConfig {
+    /// The class of the tokeniser, whichever of its implementations is named.
+    fn class(&self) -> Option<&str> {
+        let class = self.tokenizer_class.as_deref()?;
+        Some(class.trim_end_matches("Fast"))
+    }
 }
 
 /// Models are padded to convenient sizes: more vocabulary rows than tokens are no mistake up to here.
@@ -78,21 +90,30 @@ const MOST_PADDED_ROWS: usize = 1024;
 const WINDOW_BYTES_A_TOKEN: usize = 8;
 
 impl Tokenizer {
-    /// Reads `tokenizer.json`, or builds BERT's WordPiece from `vocab.txt` and `tokenizer_config.json`.
-    pub(crate) fn open(folder: &Path, vocab_size: usize) -> Result<Self> {
+    /// Reads `tokenizer.json`, or builds the tokeniser from the files that it would be made of.
+    pub(crate) fn open(
+        folder: &Path,
+        architecture: Architecture,
+        vocab_size: usize,
+    ) -> Result<Self> {
         let config: TokenizerConfig =
             read_optional_json(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
-        let json_path = folder.join("tokenizer.json");
-        let vocab_path = folder.join("vocab.txt");
-        let (mut inner, path) = if json_path.is_file() {
-            (read_tokenizer_json(&json_path)?, json_path)
-        } else if vocab_path.is_file() {
-            (word_piece(folder, &vocab_path, &config)?, vocab_path)
+        let present = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
+        let (mut inner, path) = if let Some(path) = present("tokenizer.json") {
+            (read_tokenizer_json(&path)?, path)
+        } else if let Some(path) = present("vocab.txt") {
+            (build::word_piece(folder, &path, &config)?, path)
+        } else if let Some(path) = present("sentencepiece.bpe.model") {
+            let family = sentencepiece::Family::of(&config, architecture, folder)?;
+            (sentencepiece::unigram(family, &path, &config)?, path)
+        } else if let Some(path) = present("vocab.json") {
+            (build::byte_pairs(folder, &path, &config)?, path)
         } else {
             return Err(Error::model(
                 folder,
                 "no tokeniser here",
-                "a model folder holds tokenizer.json, or vocab.txt with tokenizer_config.json",
+                "a model folder holds tokenizer.json, or vocab.txt with tokenizer_config.json, \
+                 or sentencepiece.bpe.model, or vocab.json with merges.txt",
             ));
         };
         // Presets for training batches: lexpeak packs without padding, and cuts by itself.
@@ -111,7 +132,7 @@ impl Tokenizer {
         check_unknown_token(&inner, &path)?;
         let tokenizer = Self {
             vocab_size,
-            words_stand_alone: words_stand_alone(&inner),
+            cut: Cut::of(&inner),
             inner,
             path,
             special_ids,
@@ -121,8 +142,10 @@ impl Tokenizer {
                 .map(|length| length as usize),
         };
         tokenizer.check_vocabulary()?;
-        // What is wrong with a post-processor shows with the first text.
+        // What is wrong with a post-processor shows with the first text, and a token for unknown characters that
+        // is not there with the first of these: this one is in no vocabulary.
         tokenizer.encode_whole("a text")?;
+        tokenizer.encode_whole("\u{10ffff}")?;
         Ok(tokenizer)
     }
 
@@ -162,13 +185,12 @@ impl Tokenizer {
 
     /// Of a text far longer than the model takes, only as much is tokenised as decides the outcome.
     fn encode(&self, text: &str, max_length: usize) -> Result<TokenSequence> {
-        let mut window = if self.words_stand_alone {
-            max_length.saturating_mul(WINDOW_BYTES_A_TOKEN)
-        } else {
-            text.len()
-        };
+        let mut window = max_length.saturating_mul(WINDOW_BYTES_A_TOKEN);
         loop {
-            let part = cut_before_space(text, window);
+            let part = self
+                .cut
+                .as_ref()
+                .map_or(text, |cut| cut.start(text, window));
             let mut sequence = self.encode_whole(part)?;
             if part.len() == text.len() || sequence.ids.len() > max_length {
                 sequence.truncate(max_length);
@@ -241,35 +263,6 @@ impl TokenSequence {
     }
 }
 
-/// The longest start of `text` that ends before a space within its first `window` bytes; all of it if
-/// it is shorter, or has no space there.
-fn cut_before_space(text: &str, window: usize) -> &str {
-    if text.len() <= window {
-        return text;
-    }
-    let space = text.as_bytes()[..window]
-        .iter()
-        .rposition(|&byte| byte == b' ');
-    space.map_or(text, |space| &text[..space])
-}
-
-/// BERT's normaliser and word splitter look at no character beyond a space, and neither does an added
-/// token that has none.
-fn words_stand_alone(tokenizer: &HfTokenizer) -> bool {
-    let added_tokens = tokenizer.get_added_tokens_decoder();
-    let has_space = |token: &AddedToken| token.content.contains(char::is_whitespace);
-    !added_tokens.values().any(has_space)
-        && matches!(
-            tokenizer.get_normalizer(),
-            Some(NormalizerWrapper::BertNormalizer(_))
-        )
-        && matches!(
-            tokenizer.get_pre_tokenizer(),
-            Some(PreTokenizerWrapper::BertPreTokenizer(_))
-        )
-        && matches!(tokenizer.get_model(), ModelWrapper::WordPiece(_))
-}
-
 fn unusable(path: &Path, error: impl std::fmt::Display) -> Error {
     Error::model(
         path,
@@ -293,90 +286,17 @@ fn guarded<T>(path: &Path, call: impl FnOnce() -> tokenizers::Result<T>) -> Resu
 
 /// Without its token for unknown words a tokeniser fails at the first of them.
 fn check_unknown_token(tokenizer: &HfTokenizer, path: &Path) -> Result<()> {
-    if let ModelWrapper::WordPiece(model) = tokenizer.get_model()
-        && tokenizer.token_to_id(&model.unk_token).is_none()
-    {
-        let token = &model.unk_token;
-        return Err(unusable(path, format!("{token} is not in the vocabulary")));
-    }
-    Ok(())
-}
-
-/// BERT's tokeniser from its word list, one token a line, the line number being the id.
-fn word_piece(folder: &Path, vocab_path: &Path, config: &TokenizerConfig) -> Result<HfTokenizer> {
-    if let Some(class) = config.tokenizer_class.as_deref()
-        && !matches!(
-            class.trim_end_matches("Fast"),
-            "BertTokenizer" | "DistilBertTokenizer"
-        )
-    {
-        return Err(Error::model(
-            folder,
-            format!("a vocab.txt of {class} is not supported"),
-            "lexpeak builds BertTokenizer and DistilBertTokenizer from vocab.txt; save others as tokenizer.json",
-        ));
-    }
-    let words = fs::read_to_string(vocab_path)
-        .map_err(|e| Error::model_io(vocab_path, "read the file", e))?;
-    let vocabulary: AHashMap<String, u32> = words
-        .lines()
-        .zip(0u32..)
-        .map(|(word, id)| (word.trim_end_matches('\r').to_owned(), id))
-        .collect();
-
-    let special = |token: &Option<TokenText>, default: &str| match token {
-        Some(TokenText::Plain(content) | TokenText::Object { content }) => content.clone(),
-        None => default.to_owned(),
+    let unknown = match tokenizer.get_model() {
+        ModelWrapper::WordPiece(model) => Some(&model.unk_token),
+        ModelWrapper::BPE(model) => model.unk_token.as_ref(),
+        // These name it by its id, which the library checks.
+        ModelWrapper::Unigram(_) => None,
+        ModelWrapper::WordLevel(model) => Some(&model.unk_token),
     };
-    let cls = special(&config.cls_token, "[CLS]");
-    let sep = special(&config.sep_token, "[SEP]");
-    let unk = special(&config.unk_token, "[UNK]");
-    let pad = special(&config.pad_token, "[PAD]");
-    let mask = special(&config.mask_token, "[MASK]");
-
-    let model = WordPiece::builder()
-        .vocab(vocabulary)
-        .unk_token(unk.clone())
-        .continuing_subword_prefix("##".to_owned())
-        .max_input_chars_per_word(100)
-        .build()
-        .map_err(|e| unusable(vocab_path, e))?;
-    let mut tokenizer = HfTokenizer::new(model);
-    let id = |tokenizer: &HfTokenizer, token: &str| {
-        tokenizer
-            .token_to_id(token)
-            .ok_or_else(|| unusable(vocab_path, format!("{token} is not in the vocabulary")))
-    };
-    let template = TemplateProcessing::builder()
-        .try_single(format!("{cls}:0 $A:0 {sep}:0"))
-        .map_err(|e| unusable(vocab_path, e))?
-        .special_tokens(vec![
-            (cls.clone(), id(&tokenizer, &cls)?),
-            (sep.clone(), id(&tokenizer, &sep)?),
-        ])
-        .build()
-        .map_err(|e| unusable(vocab_path, e))?;
-    let normalizer = BertNormalizer::new(
-        true,
-        config.tokenize_chinese_chars.unwrap_or(true),
-        config.strip_accents,
-        config.do_lower_case.unwrap_or(true),
-    );
-    tokenizer
-        .with_normalizer(Some(normalizer))
-        .map_err(|e| unusable(vocab_path, e))?;
-    tokenizer
-        .with_pre_tokenizer(Some(BertPreTokenizer))
-        .with_post_processor(Some(template));
-    let present: Vec<AddedToken> = [unk, sep, pad, cls, mask]
-        .into_iter()
-        .filter(|token| tokenizer.token_to_id(token).is_some())
-        .map(|token| AddedToken::from(token, true))
-        .collect();
-    tokenizer
-        .add_special_tokens(present)
-        .map_err(|e| unusable(vocab_path, e))?;
-    Ok(tokenizer)
+    match unknown.filter(|token| tokenizer.token_to_id(token).is_none()) {
+        Some(token) => Err(unusable(path, format!("{token} is not in the vocabulary"))),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -393,7 +313,7 @@ mod tests {
             words += &format!("\n{letter}\n##{letter}");
         }
         fs::write(folder.path().join("vocab.txt"), words).expect("vocab.txt");
-        Tokenizer::open(folder.path(), 61).expect("a tokeniser")
+        Tokenizer::open(folder.path(), Architecture::Bert, 61).expect("a tokeniser")
     }
 
     proptest! {
@@ -409,7 +329,7 @@ mod tests {
             max_length in 3usize..12,
         ) {
             let tokenizer = letters();
-            prop_assert!(tokenizer.words_stand_alone);
+            prop_assert!(tokenizer.cut.is_some());
             let text = pieces.concat();
             let mut whole = tokenizer.encode_whole(&text).unwrap();
             whole.truncate(max_length);

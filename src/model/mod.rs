@@ -13,7 +13,7 @@ mod weights;
 use std::path::{Path, PathBuf};
 
 pub(crate) use checkpoint::{Floats, StoredTensor};
-pub(crate) use files::read_optional_json;
+pub(crate) use files::{read_json, read_optional_json};
 pub(crate) use head::Prompts;
 pub use head::{Activation, Pooling, SpladeHead};
 pub use spec::{Architecture, ModelSpec};

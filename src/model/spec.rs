@@ -211,7 +211,9 @@ impl Config<'_> {
         if first >= rows {
             return Err(self.bad(
                 format!("max_position_embeddings {rows} leaves no position for a token"),
-                &format!("positions start at pad_token_id + 1, here {first}: correct one of the two"),
+                &format!(
+                    "positions start at pad_token_id + 1, here {first}: correct one of the two"
+                ),
             ));
         }
         Ok((first, rows - first))
