@@ -151,7 +151,7 @@ fn engine_matches_the_oracle_on_random_texts() {
 
 #[test]
 fn explain_names_a_token_that_gives_the_weight() {
-    for name in ["bert", "bert_log1p_sum", "distilbert"] {
+    for name in ["bert", "bert_log1p_sum", "distilbert", "xlm_roberta"] {
         let model = RandomModel::named(name);
         let folder = model.write_temporary();
         let encoder = encoder(folder.path());
@@ -212,7 +212,13 @@ fn check_explanation(
 
 #[test]
 fn neighbours_do_not_change_a_row() {
-    for name in ["bert", "bert_head20", "bert_log1p_sum", "distilbert"] {
+    for name in [
+        "bert",
+        "bert_head20",
+        "bert_log1p_sum",
+        "distilbert",
+        "roberta",
+    ] {
         let model = RandomModel::named(name);
         let folder = model.write_temporary();
         compare_alone_and_in_batches(name, &encoder(folder.path()), random_texts(&model, 40));
@@ -289,7 +295,9 @@ fn random_texts(model: &RandomModel, count: usize) -> Vec<String> {
     (0..count)
         .map(|_| {
             let length = below(46);
-            let text: Vec<&str> = (0..length).map(|_| words[below(words.len())]).collect();
+            let text: Vec<&str> = (0..length)
+                .map(|_| words[below(words.len())].trim_start_matches(['\u{120}', '\u{2581}']))
+                .collect();
             text.join(" ")
         })
         .collect()
@@ -311,6 +319,9 @@ fn oracle_of(model: &RandomModel) -> oracle::Model {
         family: match model.architecture {
             Architecture::Bert => oracle::Family::Bert,
             Architecture::DistilBert => oracle::Family::DistilBert,
+            Architecture::Roberta | Architecture::XlmRoberta | Architecture::Camembert => {
+                oracle::Family::Roberta
+            }
         },
         layers: model.layers,
         heads: model.heads,

@@ -2,10 +2,12 @@
 
     pip install torch transformers sentence-transformers
     python scripts/fetch_demo_model.py
-    python tests/golden/make_golden.py
+    python tests/golden/make_golden.py [NAME ...]
 
-Needed only when a model or a text is added. The rows in the repository were written with
-torch 2.15.0, transformers 5.23.0, sentence-transformers 6.2.0 and numpy 2.4.6.
+Needed only when a model or a text is added; with names, only the rows of these models are written. The
+rows in the repository were written with torch 2.15.0, transformers 5.23.0, sentence-transformers 6.2.0 and
+numpy 2.4.6, those of RoBERTa's families with transformers 5.24.0. Their tokenisers, in tokenizers/, were trained once,
+with tokenizers 0.23.3 (BPE) and sentencepiece 0.2.3 (Unigram), on sample passages and sentences in 14 scripts.
 
 For each model of models.json, NAME.jsonl holds one row a text:
 
@@ -20,6 +22,7 @@ lies in which of its storages, NAME.storages.json.
 
 import io
 import json
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -27,14 +30,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from sentence_transformers.sparse_encoder.modules import SpladePooling
+from tokenizers import Tokenizer
 from transformers import (
     AutoModelForMaskedLM,
     AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
     BertTokenizer,
+    CamembertConfig,
+    CamembertForMaskedLM,
     DistilBertConfig,
     DistilBertForMaskedLM,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
 )
 
 HERE = Path(__file__).resolve().parent
@@ -63,6 +74,19 @@ AWKWARD_TEXTS = [
     "a literal [SEP] and [MASK], but [sep] and [ SEP ]",
     "tabs\tnew\nlines\u00a0spaces\u200bzero\u0000null\u00adsoft\ufffdreplaced",
     "un" + "search" * 20 + "able is one word of over a hundred letters",
+]
+# For RoBERTa's families: their special tokens, many scripts, characters that normalisation joins, splits or drops.
+MULTILINGUAL_TEXTS = [
+    "a literal <s>, </s> and  <mask>, but <S>, < mask > and <unk>NOTUSED",
+    "<mask>",
+    "La planète Mars, c'est l'été\u00a0: ÇA COÛTE 12 € !",
+    "  two  spaces,   three,\ttab\n\nlines \u3000 wide  ",
+    "火星は赤い惑星です。Ｍａｒｓ　ﬁｒｅ か\u3099",
+    "المريخ هو الكوكب الأحمر ﻻ ﷼ \u200eنص",
+    "मंगल ग्रह लाल ग्रह है। 화성은 행성입니다",
+    "👩\u200d🚀👍🏽🇫🇷🇩🇪 e\u0301o\u0308a\u0323\u0302 \u0301 ½ ™ n² Å",
+    "\u2581leading and in\u2581side \u0600 1\u0600 2",
+    "it's we'll THEY'RE 2026 3.14 ''quoted'' x\u00adray \ufffd\ue000",
 ]
 # Repeated often enough, longer than any model takes.
 SENTENCE = "quick sparse search engine weighs the word; "
@@ -102,7 +126,13 @@ def random_values(name, shape, fill, seed):
 
 def fill_of(name):
     """Which entry of "fills" a tensor takes."""
-    if name in ("cls.predictions.bias", "cls.predictions.decoder.bias", "vocab_projector.bias"):
+    if name in (
+        "cls.predictions.bias",
+        "cls.predictions.decoder.bias",
+        "vocab_projector.bias",
+        "lm_head.bias",
+        "lm_head.decoder.bias",
+    ):
         return "decoder_bias"
     if name.endswith(".bias"):
         return "bias"
@@ -112,6 +142,14 @@ def fill_of(name):
     if "embeddings" in name or "decoder" in name or "projector" in name:
         return "embedding"
     return "matrix"
+
+
+# Configuration, model, and the tokeniser in tokenizers/.
+ROBERTA_FAMILIES = {
+    "RobertaForMaskedLM": (RobertaConfig, RobertaForMaskedLM, "roberta"),
+    "XLMRobertaForMaskedLM": (XLMRobertaConfig, XLMRobertaForMaskedLM, "xlm_roberta"),
+    "CamembertForMaskedLM": (CamembertConfig, CamembertForMaskedLM, "camembert"),
+}
 
 
 def untrained_model(case, vocabulary_size):
@@ -134,6 +172,22 @@ def untrained_model(case, vocabulary_size):
                 **shared,
             )
         )
+    if case["architecture"] in ROBERTA_FAMILIES:
+        config_class, model_class, _ = ROBERTA_FAMILIES[case["architecture"]]
+        # Positions of their own start behind those of padding, which has id 1.
+        shared["max_position_embeddings"] = case["max_positions"] + 2
+        return model_class(
+            config_class(
+                num_hidden_layers=case["layers"],
+                num_attention_heads=case["heads"],
+                hidden_size=hidden,
+                intermediate_size=case["ffn"],
+                layer_norm_eps=case["norm_eps"],
+                type_vocab_size=1,
+                pad_token_id=1,
+                **shared,
+            )
+        )
     return DistilBertForMaskedLM(
         DistilBertConfig(
             n_layers=case["layers"],
@@ -145,18 +199,32 @@ def untrained_model(case, vocabulary_size):
     )
 
 
+def filled_name(case, name):
+    """The name after which a tensor is filled: of a tied pair the embedding's, and the first bias's."""
+    if name == "lm_head.decoder.weight" and not case["separate_decoder"]:
+        return "roberta.embeddings.word_embeddings.weight"
+    return name
+
+
 def small_model(case, fills, vocabulary_size):
     """The model of a case in the precision of its files: float32, or rounded to 16 bits."""
     stored_type = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
     model = untrained_model(case, vocabulary_size).eval().to(stored_type[case["stored_type"]])
-    # `parameters` names a tied pair once, by the embedding and by the first bias.
+    # `parameters` names a tied pair once.
     for name, parameter in model.named_parameters():
+        name = filled_name(case, name)
         parameter.data.copy_(random_values(name, parameter.shape, fills[fill_of(name)], case["seed"]))
     return model
 
 
 def small_tokenizer(case, vocabulary):
-    """The tokeniser of a case, read by transformers from the files that lexpeak reads."""
+    """The tokeniser of a case, read by transformers; of BERT from the files that lexpeak reads."""
+    if case["architecture"] in ROBERTA_FAMILIES:
+        # The tokenizers library by itself: what transformers builds around it differs from version to version.
+        special = dict(bos_token="<s>", eos_token="</s>", cls_token="<s>", sep_token="</s>")
+        special |= dict(unk_token="<unk>", pad_token="<pad>", mask_token="<mask>")
+        tokenizer = Tokenizer.from_file(str(tokenizer_file(case)))
+        return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "vocab.txt").write_text("".join(f"{word}\n" for word in vocabulary))
         Path(folder, "tokenizer_config.json").write_text(
@@ -165,29 +233,38 @@ def small_tokenizer(case, vocabulary):
         return BertTokenizer.from_pretrained(folder)
 
 
+def tokenizer_file(case):
+    return HERE / "tokenizers" / f"{ROBERTA_FAMILIES[case['architecture']][2]}.json"
+
+
 def keep_pickle_stream(case, model):
     """What torch.save writes for the model, without the weights."""
     state = model.state_dict()
     if case["architecture"] == "BertForMaskedLM":
         # Checkpoints of the time when .bin was common carry this tensor, and readers must skip it.
         state["bert.embeddings.position_ids"] = torch.arange(case["max_positions"])[None]
+    if case["architecture"] in ROBERTA_FAMILIES:
+        state["roberta.embeddings.position_ids"] = torch.arange(case["max_positions"] + 2)[None]
     archive = io.BytesIO()
     torch.save(state, archive)
     pickle_stream = zipfile.ZipFile(archive).read("archive/data.pkl")
     # Tied tensors share a storage; torch numbers the storages as it meets them.
     storages = {}
     for name, tensor in state.items():
-        storages.setdefault(tensor.data_ptr(), name)
+        storages.setdefault(tensor.data_ptr(), filled_name(case, name))
     (HERE / f"{case['name']}.data.pkl").write_bytes(pickle_stream)
     (HERE / f"{case['name']}.storages.json").write_text(json.dumps(list(storages.values()), indent=1) + "\n")
 
 
 def golden_row(model, tokenizer, pooling, text, max_length=None, special_tokens="keep"):
     """One text by itself through tokeniser, model and pooling."""
+    longest = model.config.max_position_embeddings
+    if model.config.model_type in ("roberta", "xlm-roberta", "camembert"):
+        longest -= 2
     encoding = tokenizer(
         text,
         truncation=True,
-        max_length=max_length or model.config.max_position_embeddings,
+        max_length=max_length or longest,
         return_special_tokens_mask=True,
     )
     ids = torch.tensor([encoding["input_ids"]])
@@ -223,19 +300,29 @@ def write_rows(name, rows):
 def main():
     catalogue = json.loads((HERE / "models.json").read_text())
     vocabulary = (HERE / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    wanted = set(sys.argv[1:])
     for changes in catalogue["models"]:
         case = catalogue["defaults"] | changes
+        if wanted and case["name"] not in wanted:
+            continue
+        texts = AWKWARD_TEXTS
         words = vocabulary[: case["vocab"]]
-        model = small_model(case, catalogue["fills"], len(words))
+        size = len(words)
+        if case["architecture"] in ROBERTA_FAMILIES:
+            texts = [*AWKWARD_TEXTS, *MULTILINGUAL_TEXTS]
+            size = Tokenizer.from_file(str(tokenizer_file(case))).get_vocab_size()
+        model = small_model(case, catalogue["fills"], size)
         if case["file"] == "bin":
             keep_pickle_stream(case, model)
         model = model.float()
         tokenizer = small_tokenizer(case, words)
         pooling = SpladePooling(**head_of(case)).eval()
-        rows = [golden_row(model, tokenizer, pooling, text) for text in [*AWKWARD_TEXTS, SENTENCE * 8]]
+        rows = [golden_row(model, tokenizer, pooling, text) for text in [*texts, SENTENCE * 8]]
         rows += option_rows(model, tokenizer, pooling, AWKWARD_TEXTS[6:7])
         write_rows(case["name"], rows)
 
+    if wanted and "splade_tiny" not in wanted:
+        return
     model = AutoModelForMaskedLM.from_pretrained(DEMO_MODEL, dtype=torch.float32, attn_implementation="eager").eval()
     tokenizer = AutoTokenizer.from_pretrained(DEMO_MODEL)
     pooling = SpladePooling().eval()

@@ -197,7 +197,8 @@ fn a_batch_may_have_any_number_of_documents() {
     let encode = Encode::of(&rig, &sandbox);
     let words = RandomModel::named("bert").vocabulary();
     let words: Vec<&str> = words
-        .into_iter()
+        .iter()
+        .map(String::as_str)
         .filter(|word| word.len() > 2 && word.is_ascii())
         .collect();
     let texts: Vec<&str> = words.iter().copied().cycle().take(150).collect();

@@ -34,6 +34,8 @@ impl Tensor {
 pub enum Family {
     Bert,
     DistilBert,
+    /// And its kin, CamemBERT and XLM-R.
+    Roberta,
 }
 
 /// How a text's tokens are brought together.
@@ -86,11 +88,11 @@ impl Row {
 impl Model {
     /// The row of one text. Every token is computed; only those at `pooled_positions` count in the row.
     pub fn forward(&self, ids: &[u32], pooled_positions: &[usize]) -> Row {
-        let names = self.family.names();
+        let names = &self.family.names();
         let mut x = ops::embed(
             ids,
             self.tensor(names.words),
-            self.tensor(names.positions),
+            &self.positions(names),
             names.token_types.map(|name| self.tensor(name)),
         );
         x = self.norm(names.embedding_norm, &x);
@@ -128,6 +130,14 @@ impl Model {
         ops::splade_head(&pooled, decoder, &bias.data, self.pooling, self.activation)
     }
 
+    /// The table without the rows before that of the first token.
+    fn positions(&self, names: &Names) -> Tensor {
+        let table = self.tensor(names.positions);
+        let shape = vec![table.shape[0] - names.first_position, table.columns()];
+        let data = table.data[names.first_position * table.columns()..].to_vec();
+        Tensor { shape, data }
+    }
+
     fn linear(&self, name: &str, x: &[f64]) -> Vec<f64> {
         let bias = self.tensor(&format!("{name}.bias"));
         ops::linear(x, self.tensor(&format!("{name}.weight")), &bias.data)
@@ -150,6 +160,7 @@ impl Model {
 struct Names {
     words: &'static str,
     positions: &'static str,
+    first_position: usize,
     token_types: Option<&'static str>,
     embedding_norm: &'static str,
     layers: &'static str,
@@ -172,6 +183,7 @@ impl Family {
             Family::Bert => Names {
                 words: "bert.embeddings.word_embeddings.weight",
                 positions: "bert.embeddings.position_embeddings.weight",
+                first_position: 0,
                 token_types: Some("bert.embeddings.token_type_embeddings.weight"),
                 embedding_norm: "bert.embeddings.LayerNorm",
                 layers: "bert.encoder.layer",
@@ -191,9 +203,24 @@ impl Family {
                 decoder_bias: "cls.predictions.decoder.bias",
                 tied_bias: "cls.predictions.bias",
             },
+            Family::Roberta => Names {
+                words: "roberta.embeddings.word_embeddings.weight",
+                positions: "roberta.embeddings.position_embeddings.weight",
+                first_position: 2, // the padding token's id is 1
+                token_types: Some("roberta.embeddings.token_type_embeddings.weight"),
+                embedding_norm: "roberta.embeddings.LayerNorm",
+                layers: "roberta.encoder.layer",
+                transform: "lm_head.dense",
+                transform_norm: "lm_head.layer_norm",
+                decoder: "lm_head.decoder.weight",
+                decoder_bias: "lm_head.decoder.bias",
+                tied_bias: "lm_head.bias",
+                ..Family::Bert.names()
+            },
             Family::DistilBert => Names {
                 words: "distilbert.embeddings.word_embeddings.weight",
                 positions: "distilbert.embeddings.position_embeddings.weight",
+                first_position: 0,
                 token_types: None,
                 embedding_norm: "distilbert.embeddings.LayerNorm",
                 layers: "distilbert.transformer.layer",

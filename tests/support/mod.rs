@@ -9,4 +9,5 @@ pub mod peak_memory;
 pub mod random_model;
 pub mod random_tensors;
 pub mod sandbox;
+pub mod tokenizers;
 pub mod weight_files;

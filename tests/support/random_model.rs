@@ -13,7 +13,11 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use super::random_tensors::{self, Fill, RandomTensor, StoredType};
+use super::tokenizers;
 use super::weight_files;
+
+/// Of the families of RoBERTa.
+const PAD_TOKEN_ID: usize = 1;
 
 /// One line of the list.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,9 +34,13 @@ pub struct RandomModel {
     pub ffn: usize,
     pub max_positions: usize,
     pub norm_eps: f64,
-    /// So many words from the top of tests/golden/vocab.txt.
+    /// So many words from the top of tests/golden/vocab.txt; the families of RoBERTa take what their tokeniser has.
+    #[serde(default)]
     pub vocab: usize,
+    #[serde(default)]
     pub lower_case: bool,
+    /// In which form the tokeniser comes.
+    pub tokenizer: TokenizerFile,
     /// The decoder is a matrix of its own and not the word embedding.
     pub separate_decoder: bool,
     /// Written as a sentence-transformers module; without it the folder says nothing of the head.
@@ -49,6 +57,45 @@ pub enum Architecture {
     Bert,
     #[serde(rename = "DistilBertForMaskedLM")]
     DistilBert,
+    #[serde(rename = "RobertaForMaskedLM")]
+    Roberta,
+    #[serde(rename = "XLMRobertaForMaskedLM")]
+    XlmRoberta,
+    #[serde(rename = "CamembertForMaskedLM")]
+    Camembert,
+}
+
+impl Architecture {
+    /// Positions start at row `pad_token_id` + 1 of their table, and weights have RoBERTa's names.
+    pub fn is_roberta(self) -> bool {
+        matches!(self, Self::Roberta | Self::XlmRoberta | Self::Camembert)
+    }
+
+    /// What `config.json` calls the class, and what the family.
+    fn names(self) -> [&'static str; 2] {
+        match self {
+            Self::Bert => ["BertForMaskedLM", "bert"],
+            Self::DistilBert => ["DistilBertForMaskedLM", "distilbert"],
+            Self::Roberta => ["RobertaForMaskedLM", "roberta"],
+            Self::XlmRoberta => ["XLMRobertaForMaskedLM", "xlm-roberta"],
+            Self::Camembert => ["CamembertForMaskedLM", "camembert"],
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum TokenizerFile {
+    /// BERT's word list, with `tokenizer_config.json`.
+    #[serde(rename = "vocab.txt")]
+    Words,
+    /// The whole of it.
+    #[serde(rename = "tokenizer.json")]
+    Json,
+    /// RoBERTa's `vocab.json` and `merges.txt`.
+    #[serde(rename = "merges.txt")]
+    Merges,
+    #[serde(rename = "sentencepiece.bpe.model")]
+    SentencePiece,
 }
 
 /// The head's settings, in the words of its configuration file.
@@ -85,7 +132,12 @@ impl RandomModel {
         let complete = |changes: &Map<String, Value>| {
             let mut model = CATALOGUE.defaults.clone();
             model.extend(changes.clone());
-            serde_json::from_value(Value::Object(model)).expect("models.json describes a model")
+            let mut model: Self = serde_json::from_value(Value::Object(model))
+                .expect("models.json describes a model");
+            if model.architecture.is_roberta() {
+                model.vocab = tokenizers::tokens(&model.tokenizer_json()).len();
+            }
+            model
         };
         CATALOGUE.models.iter().map(complete).collect()
     }
@@ -100,12 +152,31 @@ impl RandomModel {
         self.heads * self.head_dim
     }
 
-    /// The words of its vocabulary, in the order of their ids.
-    pub fn vocabulary(&self) -> Vec<&'static str> {
-        include_str!("../golden/vocab.txt")
-            .lines()
-            .take(self.vocab)
-            .collect()
+    /// Rows of its position table.
+    pub fn position_rows(&self) -> usize {
+        self.max_positions + self.first_position()
+    }
+
+    /// The row of the first token.
+    pub fn first_position(&self) -> usize {
+        if self.architecture.is_roberta() {
+            PAD_TOKEN_ID + 1
+        } else {
+            0
+        }
+    }
+
+    pub fn token_types(&self) -> usize {
+        if self.architecture.is_roberta() { 1 } else { 2 }
+    }
+
+    /// The tokens of its vocabulary, in the order of their ids.
+    pub fn vocabulary(&self) -> Vec<String> {
+        if self.architecture.is_roberta() {
+            return tokenizers::tokens(&self.tokenizer_json());
+        }
+        let words = include_str!("../golden/vocab.txt").lines();
+        words.take(self.vocab).map(str::to_owned).collect()
     }
 
     /// Its weights, as far as the original implementation knows them.
@@ -123,26 +194,60 @@ impl RandomModel {
     /// Writes the files that a model on the hub consists of into `folder`.
     pub fn write(&self, folder: &Path) {
         write_json(&folder.join("config.json"), &self.config());
-        let mut words = self.vocabulary().join("\n");
-        words.push('\n');
-        fs::write(folder.join("vocab.txt"), words).expect("vocab.txt is written");
-        write_json(
-            &folder.join("tokenizer_config.json"),
-            &json!({"tokenizer_class": "BertTokenizer", "do_lower_case": self.lower_case}),
-        );
+        self.write_tokenizer(folder);
         if let Some(head) = &self.head {
             write_head(folder, head);
         }
         weight_files::write(self, folder);
     }
 
-    /// Its tokeniser as one file, `tokenizer.json`: the same as `vocab.txt` and
-    /// `tokenizer_config.json` together.
+    fn write_tokenizer(&self, folder: &Path) {
+        let whole = self.tokenizer_json();
+        match self.tokenizer {
+            TokenizerFile::Words => {
+                let words: String = self
+                    .vocabulary()
+                    .iter()
+                    .map(|word| format!("{word}\n"))
+                    .collect();
+                fs::write(folder.join("vocab.txt"), words).expect("vocab.txt is written");
+            }
+            TokenizerFile::Json => write_json(&folder.join("tokenizer.json"), &whole),
+            TokenizerFile::Merges => tokenizers::write_merges(&whole, folder),
+            TokenizerFile::SentencePiece => {
+                let pieces = tokenizers::sentencepiece(&whole, self.architecture);
+                fs::write(folder.join("sentencepiece.bpe.model"), pieces)
+                    .expect("the pieces are written");
+            }
+        }
+        let class = match self.architecture {
+            Architecture::Bert | Architecture::DistilBert => "BertTokenizer",
+            Architecture::Roberta => "RobertaTokenizer",
+            Architecture::XlmRoberta => "XLMRobertaTokenizer",
+            Architecture::Camembert => "CamembertTokenizer",
+        };
+        let mut config = json!({"tokenizer_class": class});
+        if class == "BertTokenizer" {
+            config["do_lower_case"] = json!(self.lower_case);
+        }
+        write_json(&folder.join("tokenizer_config.json"), &config);
+    }
+
+    /// Its tokeniser as one file, `tokenizer.json`: the same as the other files together.
     pub fn tokenizer_json(&self) -> Value {
-        let vocabulary: HashMap<&str, usize> = self.vocabulary().into_iter().zip(0..).collect();
+        match self.architecture {
+            Architecture::Bert | Architecture::DistilBert => self.word_pieces(),
+            Architecture::Roberta => tokenizers::roberta(),
+            Architecture::XlmRoberta => tokenizers::xlm_roberta(),
+            Architecture::Camembert => tokenizers::camembert(),
+        }
+    }
+
+    fn word_pieces(&self) -> Value {
+        let vocabulary: HashMap<String, usize> = self.vocabulary().into_iter().zip(0..).collect();
         let added_token = |token: &&str| {
             json!({
-                "id": vocabulary[token], "content": token, "special": true,
+                "id": vocabulary[*token], "content": token, "special": true,
                 "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
             })
         };
@@ -181,25 +286,11 @@ impl RandomModel {
     }
 
     fn config(&self) -> Value {
+        let [class, family] = self.architecture.names();
         match self.architecture {
-            Architecture::Bert => json!({
-                "architectures": ["BertForMaskedLM"],
-                "model_type": "bert",
-                "hidden_act": "gelu",
-                "hidden_size": self.hidden(),
-                "intermediate_size": self.ffn,
-                "layer_norm_eps": self.norm_eps,
-                "max_position_embeddings": self.max_positions,
-                "num_attention_heads": self.heads,
-                "num_hidden_layers": self.layers,
-                "pad_token_id": 0,
-                "tie_word_embeddings": !self.separate_decoder,
-                "type_vocab_size": 2,
-                "vocab_size": self.vocab,
-            }),
             Architecture::DistilBert => json!({
-                "architectures": ["DistilBertForMaskedLM"],
-                "model_type": "distilbert",
+                "architectures": [class],
+                "model_type": family,
                 "activation": "gelu",
                 "dim": self.hidden(),
                 "hidden_dim": self.ffn,
@@ -209,6 +300,21 @@ impl RandomModel {
                 "pad_token_id": 0,
                 "sinusoidal_pos_embds": false,
                 "tie_word_embeddings": !self.separate_decoder,
+                "vocab_size": self.vocab,
+            }),
+            _ => json!({
+                "architectures": [class],
+                "model_type": family,
+                "hidden_act": "gelu",
+                "hidden_size": self.hidden(),
+                "intermediate_size": self.ffn,
+                "layer_norm_eps": self.norm_eps,
+                "max_position_embeddings": self.position_rows(),
+                "num_attention_heads": self.heads,
+                "num_hidden_layers": self.layers,
+                "pad_token_id": if self.architecture.is_roberta() { PAD_TOKEN_ID } else { 0 },
+                "tie_word_embeddings": !self.separate_decoder,
+                "type_vocab_size": self.token_types(),
                 "vocab_size": self.vocab,
             }),
         }

@@ -49,6 +49,9 @@ pub fn tensors(model: &RandomModel, fills: &HashMap<String, Fill>) -> Vec<Random
     match model.architecture {
         Architecture::Bert => list.bert(),
         Architecture::DistilBert => list.distilbert(),
+        Architecture::Roberta | Architecture::XlmRoberta | Architecture::Camembert => {
+            list.roberta()
+        }
     }
     list.tensors
 }
@@ -61,17 +64,38 @@ struct List<'a> {
 
 impl List<'_> {
     fn bert(&mut self) {
-        let &RandomModel {
-            vocab,
-            max_positions,
-            layers,
-            ffn,
-            ..
-        } = self.model;
+        let (vocab, hidden) = (self.model.vocab, self.model.hidden());
+        self.encoder("bert");
+        self.linear("cls.predictions.transform.dense", hidden, hidden);
+        self.norm("cls.predictions.transform.LayerNorm");
+        self.decoder("cls.predictions.decoder.weight", "cls.predictions.bias");
+        if self.model.separate_decoder {
+            // The bias comes apart with the weight; the one above is then a leftover that nothing reads.
+            self.add("decoder_bias", "cls.predictions.decoder.bias", &[vocab]);
+        }
+    }
+
+    fn roberta(&mut self) {
+        let (vocab, hidden) = (self.model.vocab, self.model.hidden());
+        self.encoder("roberta");
+        self.linear("lm_head.dense", hidden, hidden);
+        self.norm("lm_head.layer_norm");
+        self.decoder("lm_head.decoder.weight", "lm_head.bias");
+        if self.model.separate_decoder {
+            self.add("decoder_bias", "lm_head.decoder.bias", &[vocab]);
+        }
+    }
+
+    fn encoder(&mut self, family: &str) {
+        let &RandomModel { layers, ffn, .. } = self.model;
         let hidden = self.model.hidden();
-        self.embeddings("bert", &[("position", max_positions), ("token_type", 2)]);
+        let tables = [
+            ("position", self.model.position_rows()),
+            ("token_type", self.model.token_types()),
+        ];
+        self.embeddings(family, &tables);
         for layer in 0..layers {
-            let name = |part: &str| format!("bert.encoder.layer.{layer}.{part}");
+            let name = |part: &str| format!("{family}.encoder.layer.{layer}.{part}");
             for part in ["query", "key", "value"] {
                 self.linear(&name(&format!("attention.self.{part}")), hidden, hidden);
             }
@@ -80,13 +104,6 @@ impl List<'_> {
             self.linear(&name("intermediate.dense"), ffn, hidden);
             self.linear(&name("output.dense"), hidden, ffn);
             self.norm(&name("output.LayerNorm"));
-        }
-        self.linear("cls.predictions.transform.dense", hidden, hidden);
-        self.norm("cls.predictions.transform.LayerNorm");
-        self.decoder("cls.predictions.decoder.weight", "cls.predictions.bias");
-        if self.model.separate_decoder {
-            // The bias comes apart with the weight; the one above is then a leftover that nothing reads.
-            self.add("decoder_bias", "cls.predictions.decoder.bias", &[vocab]);
         }
     }
 

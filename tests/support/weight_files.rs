@@ -78,11 +78,14 @@ fn rename_as_of_old(tensors: &mut [Stored]) {
         *name = name
             .replace("LayerNorm.weight", "LayerNorm.gamma")
             .replace("LayerNorm.bias", "LayerNorm.beta")
-            .replace("cls.predictions.bias", "cls.predictions.decoder.bias");
+            .replace("layer_norm.weight", "layer_norm.gamma")
+            .replace("layer_norm.bias", "layer_norm.beta")
+            .replace("cls.predictions.bias", "cls.predictions.decoder.bias")
+            .replace("lm_head.bias", "lm_head.decoder.bias");
     }
 }
 
-/// Parts of a pretrained BERT that the masked language model does not use.
+/// Parts of a pretrained model that the masked language model does not use.
 fn unused(model: &RandomModel) -> Vec<Stored> {
     let zeros = |name: &str, shape: [usize; 2]| {
         let values = vec![0.0; shape.iter().product()];
@@ -96,19 +99,30 @@ fn unused(model: &RandomModel) -> Vec<Stored> {
         )
     };
     vec![
-        zeros("bert.pooler.dense.weight", [model.hidden(), model.hidden()]),
+        zeros(
+            &format!("{}.pooler.dense.weight", family(model)),
+            [model.hidden(), model.hidden()],
+        ),
         zeros("cls.seq_relationship.weight", [2, model.hidden()]),
         position_ids(model),
     ]
 }
 
-/// 0, 1, 2, ... as integers: a constant that older versions of transformers saved with BERT.
+fn family(model: &RandomModel) -> &'static str {
+    if model.architecture.is_roberta() {
+        "roberta"
+    } else {
+        "bert"
+    }
+}
+
+/// 0, 1, 2, ... as integers: a constant that older versions of transformers saved with BERT and RoBERTa.
 fn position_ids(model: &RandomModel) -> Stored {
     Stored {
-        name: "bert.embeddings.position_ids".to_owned(),
+        name: format!("{}.embeddings.position_ids", family(model)),
         dtype: Dtype::I64,
-        shape: vec![1, model.max_positions],
-        bytes: (0..model.max_positions as i64)
+        shape: vec![1, model.position_rows()],
+        bytes: (0..model.position_rows() as i64)
             .flat_map(i64::to_le_bytes)
             .collect(),
     }
