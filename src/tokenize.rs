@@ -303,7 +303,10 @@ fn check_unknown_token(tokenizer: &HfTokenizer, path: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     /// BERT's tokeniser over single letters.
     fn letters() -> Tokenizer {
@@ -316,24 +319,78 @@ mod tests {
         Tokenizer::open(folder.path(), Architecture::Bert, 61).expect("a tokeniser")
     }
 
+    /// One from a `tokenizer.json`, after `edit`.
+    fn of_json(architecture: Architecture, json: &str, edit: impl FnOnce(&mut Value)) -> Tokenizer {
+        let mut json: Value = serde_json::from_str(json).expect("a tokeniser");
+        edit(&mut json);
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("tokenizer.json"), json.to_string()).expect("it is written");
+        Tokenizer::open(folder.path(), architecture, 1000).expect("a tokeniser")
+    }
+
+    const ROBERTA: &str = include_str!("../tests/golden/tokenizers/roberta.json");
+    const XLM_ROBERTA: &str = include_str!("../tests/golden/tokenizers/xlm_roberta.json");
+
+    /// All kinds of tokenisers whose texts are cut.
+    static TOKENIZERS: LazyLock<[Tokenizer; 4]> = LazyLock::new(|| {
+        let older = |json: &mut Value| {
+            let spaces = json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "});
+            json["normalizer"] = json!({
+                "type": "Sequence", "normalizers": [json["normalizer"].take(), spaces],
+            });
+            json["pre_tokenizer"] = json["pre_tokenizer"]["pretokenizers"][1].take();
+        };
+        [
+            letters(),
+            of_json(Architecture::Roberta, ROBERTA, |_| {}),
+            of_json(Architecture::XlmRoberta, XLM_ROBERTA, |_| {}),
+            of_json(Architecture::XlmRoberta, XLM_ROBERTA, older),
+        ]
+    });
+
     proptest! {
-        /// Words, runs of spaces, accents in one and two characters, CJK, a special token by name.
+        /// Words, runs of spaces, special tokens by name, characters that normalisation joins, drops or turns into spaces,
+        /// and some that make a grapheme with the space after or before them.
         #[test]
         fn a_window_changes_nothing(
             pieces in prop::collection::vec(
                 prop::sample::select(vec![
-                    "a", "stitch", " ", "  ", "\t", "\n", "é", "e\u{301}", "中", "[SEP]", ".", "\u{a0}", "Σ",
+                    "a", "stitch", " ", " ", "  ", "\t", "\n", "é", "e\u{301}", "中", "[SEP]", ".", "\u{a0}", "Σ",
+                    "\u{301}", "\u{600}", "\u{200b}", "\u{ad}", "\u{3000}", "\u{2581}", "\u{200d}", "か\u{3099}",
+                    "<mask>", " </s>", "'s", "12", "🚀", "\u{feff}",
                 ]),
                 0..200,
             ),
             max_length in 3usize..12,
         ) {
-            let tokenizer = letters();
-            prop_assert!(tokenizer.cut.is_some());
             let text = pieces.concat();
-            let mut whole = tokenizer.encode_whole(&text).unwrap();
-            whole.truncate(max_length);
-            prop_assert_eq!(tokenizer.encode(&text, max_length).unwrap(), whole);
+            for tokenizer in &*TOKENIZERS {
+                prop_assert!(tokenizer.cut.is_some());
+                let mut whole = tokenizer.encode_whole(&text).unwrap();
+                whole.truncate(max_length);
+                prop_assert_eq!(tokenizer.encode(&text, max_length).unwrap(), whole);
+            }
+        }
+    }
+
+    #[test]
+    fn a_tokenizer_that_looks_beyond_spaces_is_given_whole_texts() {
+        for (place, value) in [
+            ("/pre_tokenizer/pretokenizers/1/split", json!(false)),
+            ("/added_tokens/4/content", json!("<two words>")),
+            (
+                "/normalizer",
+                json!({"type": "Replace", "pattern": {"String": " "}, "content": ""}),
+            ),
+            ("/normalizer", json!({"type": "NFC"})),
+        ] {
+            let tokenizer = of_json(Architecture::XlmRoberta, XLM_ROBERTA, |json| {
+                *json.pointer_mut(place).expect(place) = value.clone();
+                if place.starts_with("/pre") {
+                    json["pre_tokenizer"] = json["pre_tokenizer"]["pretokenizers"][1].take();
+                }
+            });
+            assert!(tokenizer.cut.is_none(), "{place} {value}");
         }
     }
 

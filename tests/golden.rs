@@ -3,6 +3,8 @@
 
 mod oracle;
 mod support;
+#[path = "golden/token_ids.rs"]
+mod token_ids;
 
 use std::collections::HashMap;
 use std::fs;

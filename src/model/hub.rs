@@ -14,15 +14,29 @@ use super::head::Module;
 use crate::error::{Error, Result};
 
 /// Files that describe a model; each may be absent. The configurations of its modules lie one folder down.
-const DESCRIPTIONS: [&str; 7] = [
+const DESCRIPTIONS: [&str; 5] = [
     "config.json",
-    "tokenizer.json",
     "tokenizer_config.json",
-    "vocab.txt",
     "modules.json",
     "sentence_bert_config.json",
     "config_sentence_transformers.json",
 ];
+
+/// The tokeniser in each of its forms, in order of preference: with one of them there, none of those after it is needed.
+const TOKENIZERS: [&[&str]; 4] = [
+    &["tokenizer.json"],
+    &["vocab.txt"],
+    &["sentencepiece.bpe.model"],
+    &["vocab.json", "merges.txt"],
+];
+
+/// Files of the tokeniser's forms up to the first that is whole, of which `has` tells; of all if none is.
+fn tokenizer_files(has: impl Fn(&str) -> bool) -> impl Iterator<Item = &'static str> {
+    let whole = |form: &&[&str]| form.iter().all(|name| has(name));
+    let needed = TOKENIZERS.iter().position(|form| whole(form));
+    let needed = needed.map_or(TOKENIZERS.len(), |last| last + 1);
+    TOKENIZERS[..needed].iter().copied().flatten().copied()
+}
 
 /// Whether `name` has the form of a hub id, `owner/model` or `model`.
 pub(super) fn is_hub_id(name: &str) -> bool {
@@ -75,11 +89,10 @@ fn cached(id: &str) -> Option<PathBuf> {
         .iter()
         .filter(|module| !module.path.is_empty())
         .all(|module| known(&format!("{}/config.json", module.path)));
-    let descriptions_known = DESCRIPTIONS.into_iter().all(|name| match name {
-        // Whoever has tokenizer.json needs no vocab.txt.
-        "vocab.txt" => has("tokenizer.json") || known(name),
-        name => known(name),
-    });
+    let descriptions_known = DESCRIPTIONS
+        .into_iter()
+        .chain(tokenizer_files(has))
+        .all(known);
     (weights && modules_known && descriptions_known).then(|| folder.to_owned())
 }
 
@@ -148,6 +161,7 @@ fn download(id: &str) -> Result<PathBuf> {
     let folder = config.parent().map(PathBuf::from).unwrap_or_default();
     for name in DESCRIPTIONS
         .into_iter()
+        .chain(tokenizer_files(|name| files.contains(&name)))
         .filter(|name| !files.contains(name))
     {
         note_absence(&folder, name);
@@ -165,6 +179,7 @@ fn wanted<'a>(files: &[&'a str]) -> Vec<&'a str> {
     };
     let is_description = |name: &str| {
         DESCRIPTIONS.contains(&name)
+            || tokenizer_files(has).any(|needed| needed == name)
             || matches!(name.split_once('/'), Some((_, "config.json")))
             || name == format!("{stem}{extension}.index.json")
     };
@@ -233,5 +248,21 @@ mod tests {
             "pytorch_model.bin.index.json",
         ];
         assert_eq!(wanted(&files), [files[2], files[0], files[1]]);
+    }
+
+    #[test]
+    fn of_the_tokenizer_only_the_preferred_form_is_fetched() {
+        let weights = "model.safetensors";
+        let [json, words, pieces] = ["tokenizer.json", "vocab.txt", "sentencepiece.bpe.model"];
+        let [tokens, merges] = ["vocab.json", "merges.txt"];
+        for (files, fetched) in [
+            (&[json, words, pieces, tokens, merges][..], &[json][..]),
+            (&[words, tokens, merges], &[words]),
+            (&[pieces, tokens, merges], &[pieces]),
+            (&[tokens, merges], &[tokens, merges]),
+        ] {
+            let listing = [files, &[weights]].concat();
+            assert_eq!(wanted(&listing), [fetched, &[weights]].concat());
+        }
     }
 }

@@ -148,6 +148,19 @@ impl RandomModel {
         found.unwrap_or_else(|| panic!("models.json has no model {name}"))
     }
 
+    /// An XLM-R of the real one's vocabulary, which its own tokeniser does not have, and little else.
+    pub fn of_real_vocabulary() -> Self {
+        Self {
+            layers: 1,
+            heads: 1,
+            head_dim: 8,
+            ffn: 8,
+            max_positions: 512,
+            vocab: 250_002,
+            ..Self::named("xlm_roberta")
+        }
+    }
+
     pub fn hidden(&self) -> usize {
         self.heads * self.head_dim
     }

@@ -26,6 +26,21 @@ fn parse(json: &str) -> Value {
     serde_json::from_str(json).expect("a tokeniser")
 }
 
+/// XLM-RoBERTa's own, which `make tokenizer` fetches.
+///
+/// # Panics
+///
+/// If it is not there: a test that is passed over has tested nothing.
+pub fn real_xlm_roberta() -> Value {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("models/xlm-roberta-tokenizer/tokenizer.json");
+    let json = fs::read(&path).unwrap_or_else(|e| {
+        let path = path.display();
+        panic!("{path}: {e}: run `make tokenizer`, which fetches it")
+    });
+    serde_json::from_slice(&json).expect("a tokeniser")
+}
+
 /// The tokens of a vocabulary, in the order of their ids.
 pub fn tokens(tokenizer: &Value) -> Vec<String> {
     match &tokenizer["model"]["vocab"] {
@@ -97,8 +112,13 @@ pub fn sentencepiece(tokenizer: &Value, family: Architecture) -> Vec<u8> {
 }
 
 fn charsmap(tokenizer: &Value) -> &str {
-    let map = &tokenizer["normalizer"]["precompiled_charsmap"];
-    map.as_str().expect("a map of characters")
+    let places = [
+        "/normalizer/precompiled_charsmap",
+        "/normalizer/normalizers/0/precompiled_charsmap",
+    ];
+    let found = places.iter().find_map(|place| tokenizer.pointer(place));
+    let map = found.and_then(Value::as_str);
+    map.expect("a map of characters")
 }
 
 fn sentencepiece_piece(piece: &str, score: f32, kind: Option<u64>) -> Vec<u8> {
