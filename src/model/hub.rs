@@ -33,7 +33,7 @@ const TOKENIZERS: [&[&str]; 4] = [
 /// Files of the tokeniser's forms up to the first that is whole, of which `has` tells; of all if none is.
 fn tokenizer_files(has: impl Fn(&str) -> bool) -> impl Iterator<Item = &'static str> {
     let whole = |form: &&[&str]| form.iter().all(|name| has(name));
-    let needed = TOKENIZERS.iter().position(|form| whole(form));
+    let needed = TOKENIZERS.iter().position(whole);
     let needed = needed.map_or(TOKENIZERS.len(), |last| last + 1);
     TOKENIZERS[..needed].iter().copied().flatten().copied()
 }

@@ -249,7 +249,10 @@ impl ModelSpec {
         let architecture = config.architecture()?;
         let keys = match architecture {
             Architecture::DistilBert => &DISTILBERT,
-            _ => &BERT,
+            Architecture::Bert
+            | Architecture::Roberta
+            | Architecture::Camembert
+            | Architecture::XlmRoberta => &BERT,
         };
         config.expect(keys.activation, &json!("gelu"))?; // the erf form
         config.expect("position_embedding_type", &json!("absolute"))?;
@@ -265,12 +268,10 @@ impl ModelSpec {
                 "every head must have the same whole width",
             ));
         }
-        let (token_types, layer_norm_eps) = match architecture {
-            Architecture::DistilBert => (0, LAYER_NORM_EPS),
-            _ => match config.get("type_vocab_size") {
-                None => (TOKEN_TYPES, config.layer_norm_eps()?),
-                Some(_) => (config.size("type_vocab_size")?, config.layer_norm_eps()?),
-            },
+        let (token_types, layer_norm_eps) = match (architecture, config.get("type_vocab_size")) {
+            (Architecture::DistilBert, _) => (0, LAYER_NORM_EPS),
+            (_, None) => (TOKEN_TYPES, config.layer_norm_eps()?),
+            (_, Some(_)) => (config.size("type_vocab_size")?, config.layer_norm_eps()?),
         };
         let (first_position, max_positions) = config.positions(architecture)?;
         let longest_input = max_positions.min(LONGEST_INPUT);

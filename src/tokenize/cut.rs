@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use tokenizers::normalizers::{NormalizerWrapper, Replace};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::{
@@ -66,12 +68,17 @@ impl Cut {
             })
     }
 
+    /// None if the normalisation fails: by panic, where its map of characters is damaged.
     fn normalized(&self, text: &str) -> Option<String> {
-        let mut normalized = NormalizedString::from(text);
-        if let Some(normalizer) = &self.normalizer {
-            normalizer.normalize(&mut normalized).ok()?;
-        }
-        Some(normalized.get().to_owned())
+        let normalize = || {
+            let mut normalized = NormalizedString::from(text);
+            if let Some(normalizer) = &self.normalizer {
+                normalizer.normalize(&mut normalized)?;
+            }
+            Ok(normalized.get().to_owned())
+        };
+        let outcome: tokenizers::Result<String> = catch_unwind(AssertUnwindSafe(normalize)).ok()?;
+        outcome.ok()
     }
 }
 

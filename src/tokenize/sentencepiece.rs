@@ -174,6 +174,12 @@ impl<'a> Pieces<'a> {
         if pieces.len() <= 3 {
             return Err("it holds no pieces".to_owned());
         }
+        // The library reserves as much memory as the map's first part claims to take.
+        if let Some((size, rest)) = charsmap.split_first_chunk()
+            && u32::from_le_bytes(*size) as usize > rest.len()
+        {
+            return Err("its map of characters is cut off".to_owned());
+        }
         Ok(Self { pieces, charsmap })
     }
 }

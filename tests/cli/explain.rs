@@ -163,6 +163,15 @@ fn info_shows_the_shape_of_a_model() {
                 "length   40 tokens (at most 40)",
             ],
         ),
+        (
+            "xlm_roberta",
+            [
+                "model    XLMRobertaForMaskedLM: 2 layers, hidden 64, 2 heads of 32, ffn 128",
+                "head     max over positions of log(1 + relu(logit))",
+                "space    422 vocabulary terms",
+                "length   40 tokens (at most 40)",
+            ],
+        ),
     ] {
         let sandbox = Sandbox::with(&RandomModel::named(name));
         let run = sandbox.run("info --model model").succeeds();

@@ -3,6 +3,7 @@
 mod config;
 mod modules;
 mod pickle;
+mod roberta;
 mod shards;
 mod tensors;
 mod tokenizer;
@@ -75,7 +76,8 @@ fn a_folder_without_tokenizer() {
             1,
             &[
                 "lexpeak: model: no tokeniser here; ",
-                "a model folder holds tokenizer.json, or vocab.txt with tokenizer_config.json",
+                "a model folder holds tokenizer.json, or vocab.txt with tokenizer_config.json, \
+                 or sentencepiece.bpe.model, or vocab.json with merges.txt",
             ],
         );
 }

@@ -14,6 +14,7 @@ use crate::support::demo_model;
 use crate::support::golden_rows::{GoldenRow, SpecialTokens};
 use crate::support::random_model::RandomModel;
 use crate::support::sandbox::{Run, Sandbox, json_lines, rows};
+use crate::support::tokenizers;
 
 /// How far a weight may be from PyTorch's in f32.
 const TOLERANCES: [(&str, f64); 2] = [("f16", 2e-2), ("bf16", 6e-2)];
@@ -130,6 +131,25 @@ fn it_matches_pytorch_on_the_demo_model() {
             "--device cuda --dtype {dtype} against PyTorch, demo model"
         ));
     }
+}
+
+/// XLM-R has 250,002 terms, near the most that a row may have: the CPU engine says what is right.
+#[test]
+fn a_vocabulary_of_a_quarter_million_comes_out_whole() {
+    let rig = Rig::new();
+    let sandbox = Sandbox::with(&RandomModel::of_real_vocabulary());
+    let tokenizer = tokenizers::real_xlm_roberta().to_string();
+    sandbox.write("model/tokenizer.json", tokenizer);
+    let texts = ["火星 is the Red Planet", ""];
+    let expected = sandbox.encode_texts("--device cpu", &texts);
+    let found = rows(&Encode::of(&rig, &sandbox).run("--device cuda", &texts));
+    let (dtype, tolerance) = TOLERANCES[0];
+    let mut agreement = Agreement::within(tolerance);
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!(expected.indices.last() > Some(&249_000));
+        agreement.row(dtype, &found.entries(), &expected.entries());
+    }
+    agreement.finish("250,002 terms");
 }
 
 /// Each line without its id, which is the place of the text.

@@ -36,8 +36,9 @@ fn json_of_something_else() {
 
 #[test]
 fn unknown_architecture() {
-    let remedy = "lexpeak reads BertForMaskedLM and DistilBertForMaskedLM";
-    for name in ["GPT2LMHeadModel", "BertModel"] {
+    let remedy = "lexpeak reads BertForMaskedLM, DistilBertForMaskedLM, RobertaForMaskedLM, \
+                  CamembertForMaskedLM, XLMRobertaForMaskedLM (key \"architectures\")";
+    for name in ["GPT2LMHeadModel", "BertModel", "XLMRobertaModel"] {
         let sandbox = with_config("architectures", json!([name]));
         let problem = format!("architecture {name} is not supported");
         refuses(&sandbox, CONFIG, &problem, remedy);
