@@ -263,7 +263,7 @@ fn what_does_not_fit_is_encoded_in_halves() {
     let vocabulary = RandomModel::named("bert").vocabulary();
     let words = vocabulary
         .iter()
-        .copied()
+        .map(String::as_str)
         .filter(|word| word.len() > 2 && word.is_ascii());
     let mut texts: Vec<&str> = words.cycle().take(64).collect();
     texts.insert(20, ""); // without a token

@@ -153,8 +153,8 @@ impl RandomModel {
         Self {
             layers: 1,
             heads: 1,
-            head_dim: 8,
-            ffn: 8,
+            head_dim: 32,
+            ffn: 32,
             max_positions: 512,
             vocab: 250_002,
             ..Self::named("xlm_roberta")
