@@ -371,6 +371,30 @@ mod tests {
                 prop_assert_eq!(tokenizer.encode(&text, max_length).unwrap(), whole);
             }
         }
+
+        /// Not only far before a cut, as above, but up to it. The small map of characters turns U+600, which takes the space
+        /// after it along, into t, and U+308 behind a space into h with the space.
+        #[test]
+        fn tokens_before_a_cut_are_those_of_the_whole_text(
+            pieces in prop::collection::vec(
+                prop::sample::select(vec![
+                    " ", " ", " ", " ", "  ", "a", "the", "the", "t", "he", "he", "e", "la", "\u{308}", "\u{600}", "\u{ad}",
+                    "\n", "\u{3000}", "e\u{301}", "中", ".", "\u{2581}", "\u{200d}", "<mask>", "</s>", "'s", "12", "🚀",
+                ]),
+                0..60,
+            ),
+        ) {
+            let text = pieces.concat();
+            for tokenizer in &*TOKENIZERS {
+                let cut = tokenizer.cut.as_ref().unwrap();
+                let whole = tokenizer.encode_whole(&text).unwrap().ids;
+                for (at, _) in text.match_indices(' ').filter(|&(at, _)| cut.is_word_end(&text, at)) {
+                    let part = tokenizer.encode_whole(&text[..at]).unwrap().ids;
+                    let own = &part[..part.len() - 1];
+                    prop_assert!(whole.starts_with(own), "{:?} cut at {}: {:?}, {:?}", text, at, whole, own);
+                }
+            }
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Cut {
     }
 
     /// Whether a word ends before the space at `at`.
-    fn is_word_end(&self, text: &str, at: usize) -> bool {
+    pub(super) fn is_word_end(&self, text: &str, at: usize) -> bool {
         let boundary = |at: usize| {
             let mut cursor = GraphemeCursor::new(at, text.len(), true);
             cursor.is_boundary(text, 0) == Ok(true)
@@ -59,13 +59,9 @@ impl Cut {
         let before = text[..at].graphemes(true).next_back();
         boundary(at)
             && boundary(at + 1)
-            && before.is_some_and(|before| {
-                let ends_in_space = |text: &str| text.ends_with(char::is_whitespace);
-                !ends_in_space(before)
-                    && self
-                        .normalized(before)
-                        .is_some_and(|normal| !normal.is_empty() && !ends_in_space(&normal))
-            })
+            && before
+                .and_then(|before| self.normalized(before))
+                .is_some_and(|normal| !normal.is_empty() && !normal.ends_with(char::is_whitespace))
     }
 
     /// None if the normalisation fails: by panic, where its map of characters is damaged.
