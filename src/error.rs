@@ -132,9 +132,20 @@ impl Error {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
+        let place = path.as_ref().display().to_string();
+        Self::located(Category::Model, place, problem, remedy)
+    }
+
+    /// "{place}: {problem}; {remedy}"
+    fn located(
+        category: Category,
+        place: impl Into<String>,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
         Kind::Located {
-            category: Category::Model,
-            place: path.as_ref().display().to_string(),
+            category,
+            place: place.into(),
             problem: problem.into(),
             remedy: remedy.into(),
         }
@@ -178,13 +189,7 @@ impl Error {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Kind::Located {
-            category: Category::Device,
-            place: place.into(),
-            problem: problem.into(),
-            remedy: remedy.into(),
-        }
-        .into()
+        Self::located(Category::Device, place, problem, remedy)
     }
 
     /// A GPU that has not enough memory.
@@ -194,13 +199,7 @@ impl Error {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Kind::Located {
-            category: Category::OutOfMemory,
-            place: place.into(),
-            problem: problem.into(),
-            remedy: remedy.into(),
-        }
-        .into()
+        Self::located(Category::OutOfMemory, place, problem, remedy)
     }
 
     /// A failed write to `path`; a closed pipe is told apart, and lack of space has a remedy.
@@ -217,13 +216,8 @@ impl Error {
                 return Self::io(Category::Output, path, "write", source, remedy);
             }
         };
-        Kind::Located {
-            category: Category::Output,
-            place,
-            problem: format!("cannot write: {source}"),
-            remedy: remedy.into(),
-        }
-        .into()
+        let problem = format!("cannot write: {source}");
+        Self::located(Category::Output, place, problem, remedy)
     }
 
     /// The run was stopped from outside.

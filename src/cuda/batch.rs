@@ -106,9 +106,9 @@ impl DeviceBatch<'_> {
         self.plan.ids.len()
     }
 
-    /// Documents that the head pools anything of, in all passes.
+    /// Those of the [plan](BatchPlan::rows).
     pub(super) fn rows(&self) -> usize {
-        self.plan.rows
+        self.plan.rows()
     }
 
     pub(super) fn token_ids(&self) -> DeviceTokens<'_> {
