@@ -10,7 +10,7 @@
 //
 // Work split: a block takes 8 tokens at a time, a warp each, and strides over the tokens with its
 //   grid; the host gives it a few blocks a processor, so that scale and shift are read once for
-//   many rows. A lane holds chunks of 8 values, as row_norm.cuh draws them.
+//   many rows. A lane holds chunks of 8 values, as warp_row.cuh draws them.
 //
 // Roof: memory. A token reads H values of `words` from anywhere and H of `places` (0.8 MB in
 //   BERT-base, which stay in the L2 cache) and writes H, 6 H bytes. About 12 H operations: none
@@ -28,7 +28,7 @@ constexpr int kRows = 8;                // a warp each
 constexpr int kNarrow = 1024;           // values of a row at most: 32 a lane
 constexpr int kWide = 4096;             // for larger rows: 128 a lane, 32 KB of scale and shift
 constexpr int kBlocksPerProcessor = 2;  // 16 rows under way keep memory busy: 48 KB in BERT-base
-constexpr int kBlocksPerProcessorWide = 1;  // 8 rows of up to 16 KB; 167 to 250 registers
+constexpr int kBlocksPerProcessorWide = 1;  // 8 rows of up to 16 KB; 167 to 252 registers
 // --- end of launch shape ---
 
 static_assert(kThreads == kRowThreads && kRows == kRowWarps, "a warp takes a row");
@@ -43,21 +43,26 @@ __device__ __forceinline__ void embed_ln(const uint32_t* ids,        // [T]
                                          half* out,                  // [T, stride]
                                          int tokens, int hidden, int stride, float eps) {
   using Norm = RowNorm<kMostValues, kChunkValues>;
+  using Row = typename Norm::Row;
   __shared__ Norm smem;
   smem.load(scale, shift, stride);
   const int first = blockIdx.x * kRows + threadIdx.x / kWarp;
   for (int token = first; token < tokens; token += gridDim.x * kRows) {
     const half* word = words + size_t{ids[token]} * stride;
     const half* place = places + size_t{positions[token]} * stride;
-    typename Norm::Values values;
-    Norm::for_lane_chunks(stride, [&](int chunk, int i) {
+    half* row_out = out + size_t(token) * stride;
+    typename Row::Values values;
+    Row::for_lane_chunks(stride, [&](int chunk, int i) {
       float other[kChunkValues];
       load_values(word + chunk * kChunkValues, values[i]);
       load_values(place + chunk * kChunkValues, other);
 #pragma unroll
       for (int j = 0; j < kChunkValues; ++j) values[i][j] += other[j];
     });
-    smem.normalize(values, out + size_t(token) * stride, hidden, stride, eps);
+    smem.normalize(values, hidden, stride, eps,
+                   [&](int chunk, const float (&normed)[kChunkValues]) {
+                     store_values(normed, row_out + chunk * kChunkValues);
+                   });
   }
 }
 

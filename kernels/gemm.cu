@@ -160,6 +160,13 @@ extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    gemm_bias_f16_f32(const half* __restrict__ a, const half* __restrict__ b,
+                      const float* __restrict__ bias, float* __restrict__ c, int tokens,
+                      int outputs, int depth) {
+  gemm<Epilogue::kBias>(a, b, bias, nullptr, c, tokens, outputs, depth);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     gemm_bias_gelu_f16(const half* __restrict__ a, const half* __restrict__ b,
                        const float* __restrict__ bias, half* __restrict__ c, int tokens,
                        int outputs, int depth) {

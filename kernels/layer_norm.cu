@@ -7,7 +7,7 @@
 //
 // Work split: a block takes 8 rows at a time, a warp each, and strides over the tokens with its
 //   grid; the host gives it a few blocks a processor, so that scale and shift are read once for
-//   many rows. A lane holds chunks of 4 or 8 values, as row_norm.cuh draws them.
+//   many rows. A lane holds chunks of 4 or 8 values, as warp_row.cuh draws them.
 //
 // Roof: memory. A token reads H sums and writes H values: 4 H bytes, or 6 H from f32. About 12 H
 //   operations: none that count.
@@ -33,20 +33,21 @@ __device__ __forceinline__ void layer_norm(const Sum* sums,     // [T, stride]
                                            const float* shift,  // [stride]
                                            half* out,           // [T, stride]
                                            int tokens, int hidden, int stride, float eps) {
-  // 16 bytes of sums. In wide rows of f16 8 bytes: with 16 ptxas has more loads under way than it
-  // has registers for, and spills on sm_100a.
-  constexpr bool kIs16Bytes = sizeof(Sum) == 2 && kMostValues == kNarrow;
-  constexpr int kChunk = kIs16Bytes ? kChunkValues : 4;
+  constexpr int kChunk = kRowChunk<Sum, kMostValues>;
   using Norm = RowNorm<kMostValues, kChunk>;
+  using Row = typename Norm::Row;
   __shared__ Norm smem;
   smem.load(scale, shift, stride);
   const int first = blockIdx.x * kRows + threadIdx.x / kWarp;
   for (int token = first; token < tokens; token += gridDim.x * kRows) {
-    const size_t row = size_t(token) * stride;
-    typename Norm::Values values;
-    Norm::for_lane_chunks(
-        stride, [&](int chunk, int i) { load_values(sums + row + chunk * kChunk, values[i]); });
-    smem.normalize(values, out + row, hidden, stride, eps);
+    const Sum* row = sums + size_t(token) * stride;
+    half* row_out = out + size_t(token) * stride;
+    typename Row::Values values;
+    Row::for_lane_chunks(stride,
+                         [&](int chunk, int i) { load_values(row + chunk * kChunk, values[i]); });
+    smem.normalize(values, hidden, stride, eps, [&](int chunk, const float (&normed)[kChunk]) {
+      store_values(normed, row_out + chunk * kChunk);
+    });
   }
 }
 

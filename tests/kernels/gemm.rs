@@ -173,7 +173,7 @@ fn f16_agrees_with_the_reference() {
 #[test]
 fn bf16_agrees_with_the_reference() {
     agrees_with_the_reference::<f16, bf16>(&[Epilogue::Bias, Epilogue::BiasGelu]);
-    agrees_with_the_reference::<f16, f32>(&[Epilogue::BiasGelu]);
+    agrees_with_the_reference::<f16, f32>(&[Epilogue::Bias, Epilogue::BiasGelu]);
     agrees_with_the_reference::<bf16, f32>(&[Epilogue::BiasResidual]);
 }
 
@@ -214,7 +214,7 @@ fn f16_whole_numbers_come_out_exactly() {
 #[test]
 fn bf16_whole_numbers_come_out_exactly() {
     whole_numbers_come_out_exactly::<f16, bf16>(&[Epilogue::Bias, Epilogue::BiasGelu]);
-    whole_numbers_come_out_exactly::<f16, f32>(&[Epilogue::BiasGelu]);
+    whole_numbers_come_out_exactly::<f16, f32>(&[Epilogue::Bias, Epilogue::BiasGelu]);
     whole_numbers_come_out_exactly::<bf16, f32>(&[Epilogue::BiasResidual]);
 }
 
@@ -340,7 +340,7 @@ fn reads_and_writes_everything_once<T: Half, R: Real>(epilogues: &[Epilogue]) {
 #[test]
 fn it_reads_each_operand_once_a_block_and_writes_each_element_once() {
     reads_and_writes_everything_once::<f16, f16>(&EPILOGUES);
-    reads_and_writes_everything_once::<f16, f32>(&[Epilogue::BiasGelu]);
+    reads_and_writes_everything_once::<f16, f32>(&[Epilogue::Bias, Epilogue::BiasGelu]);
     reads_and_writes_everything_once::<bf16, f32>(&[Epilogue::BiasResidual]);
 }
 

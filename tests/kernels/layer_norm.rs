@@ -216,8 +216,13 @@ fn operands_that_do_not_fit_are_refused() {
         (32, 16, 16, "layer_norm_1024_f16: out has 16"),
         (32, 32, 8, "layer_norm_1024_f16: scale has 16"),
         (1040, 1040, 1040, "layer_norm_4096_f16: scale has 16"),
-        (32, 32, 0, "hidden size of 0"),
-        (32, 32, 4097, "hidden size of 4097 is not among 1 to 4096"),
+        (
+            32,
+            32,
+            0,
+            "rows of 0 values are not among those of 1 to 4096",
+        ),
+        (32, 32, 4097, "rows of 4097 values are not among those"),
     ] {
         let text = launch(sums, out, hidden).unwrap_err().to_string();
         assert!(text.contains(named), "{text}");

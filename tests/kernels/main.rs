@@ -21,6 +21,8 @@ mod gemm;
 #[cfg(lexpeak_cuda)]
 mod images;
 #[cfg(lexpeak_cuda)]
+mod l2_normalize;
+#[cfg(lexpeak_cuda)]
 mod layer_norm;
 #[cfg(lexpeak_cuda)]
 mod map;
@@ -34,6 +36,10 @@ mod rig;
 mod sparsify;
 #[cfg(lexpeak_cuda)]
 mod splade_head;
+#[cfg(lexpeak_cuda)]
+mod token_head;
+#[cfg(lexpeak_cuda)]
+mod token_models;
 #[cfg(lexpeak_cuda)]
 mod topk;
 #[cfg(lexpeak_cuda)]

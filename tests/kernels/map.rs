@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use cudarc::driver::{CudaSlice, ValidAsZeroBits};
 use half::f16;
 use lexpeak::cuda::kernels::{
-    Attention, AttentionArgs, Cost, DeviceColumns, DeviceTiles, DeviceTokens, Element, EmbedLn,
-    EmbedLnArgs, Epilogue, Gemm, GemmArgs, HeadColumns, LayerNorm, LayerNormArgs, QueryTiles,
-    RowShape, Sparsify, SparsifyArgs, SpladeHead, SpladeHeadArgs, TopK, TopKArgs,
+    Attention, AttentionArgs, Cost, DeviceColumns, DeviceRows, DeviceSlots, DeviceTiles,
+    DeviceTokens, Element, EmbedLn, EmbedLnArgs, Epilogue, Gemm, GemmArgs, HeadColumns,
+    L2Normalize, L2NormalizeArgs, LayerNorm, LayerNormArgs, QueryTiles, RowShape, Sparsify,
+    SparsifyArgs, SpladeHead, SpladeHeadArgs, TokenHead, TokenHeadArgs, TopK, TopKArgs,
 };
 use lexpeak::cuda::{Gpu, KernelImage, kernel_images, kernel_resources};
 use lexpeak::{Activation, Pooling};
@@ -31,6 +32,9 @@ const HEAD: lexpeak::SpladeHead = lexpeak::SpladeHead {
     pooling: Pooling::Max,
     activation: Activation::Relu,
 };
+
+/// Hidden size of BGE-M3, for the kernels of its heads.
+const M3_HIDDEN: usize = 1024;
 
 /// Tokens of a document, terms that sparsify keeps of it, and those of them that topk does.
 const LENGTH: usize = 128;
@@ -118,6 +122,11 @@ impl<'a> Batch<'a> {
             self.sparsify(),
             self.topk(),
         ]
+    }
+
+    /// Those of BGE-M3's heads, which are not in that pass.
+    fn m3_steps(&self) -> Vec<Step<'a>> {
+        vec![self.token_head(), self.l2_normalize()]
     }
 
     fn embed_ln(&self) -> Step<'a> {
@@ -298,6 +307,68 @@ impl<'a> Batch<'a> {
             }),
         }
     }
+
+    /// For sparse rows alone: every token but the first and the last of a document weighs an id of its own.
+    fn token_head(&self) -> Step<'a> {
+        let (gpu, tokens, row) = (self.gpu, self.tokens(), RowShape::new(M3_HIDDEN).unwrap());
+        let kernel = TokenHead::<f16>::load(gpu, row).unwrap();
+        let mut terms = 0;
+        let mut slot = |token: usize| {
+            let special = [0, LENGTH - 1].contains(&(token % LENGTH));
+            terms += u32::from(!special);
+            if special {
+                DeviceSlots::NONE
+            } else {
+                terms - 1
+            }
+        };
+        let slots: Vec<u32> = (0..tokens).map(&mut slot).collect();
+        let terms = terms as usize;
+        Step {
+            name: "token_head",
+            launches: 1,
+            cost: kernel.cost(tokens, terms, false),
+            launch: Box::new(move || {
+                let slots = upload(gpu, &slots);
+                kernel.launch(TokenHeadArgs {
+                    sums: zeros(gpu, tokens * M3_HIDDEN).as_view(),
+                    scale: zeros(gpu, M3_HIDDEN).as_view(),
+                    shift: zeros(gpu, M3_HIDDEN).as_view(),
+                    weight: zeros(gpu, M3_HIDDEN).as_view(),
+                    bias: upload(gpu, &[1.0]).as_view(),
+                    // SAFETY: that is what they were counted to.
+                    slots: unsafe { DeviceSlots::new(slots.as_view(), terms) },
+                    out: None,
+                    weights: zeros(gpu, terms).as_view_mut(),
+                    eps: 1e-5,
+                })
+            }),
+        }
+    }
+
+    /// For the vectors of all tokens but the first of a document.
+    fn l2_normalize(&self) -> Step<'a> {
+        let (gpu, tokens, row) = (self.gpu, self.tokens(), RowShape::new(M3_HIDDEN).unwrap());
+        let kernel = L2Normalize::<f16>::load(gpu, row).unwrap();
+        let rows: Vec<u32> = (0..tokens as u32)
+            .filter(|token| token % LENGTH as u32 != 0)
+            .collect();
+        Step {
+            name: "l2_normalize",
+            launches: 1,
+            cost: kernel.cost(rows.len(), M3_HIDDEN),
+            launch: Box::new(move || {
+                let numbers = upload(gpu, &rows);
+                kernel.launch(L2NormalizeArgs {
+                    x: zeros(gpu, tokens * M3_HIDDEN).as_view(),
+                    // SAFETY: they are tokens.
+                    rows: unsafe { DeviceRows::new(numbers.as_view(), tokens) },
+                    width: M3_HIDDEN,
+                    out: zeros(gpu, rows.len() * M3_HIDDEN).as_view_mut(),
+                })
+            }),
+        }
+    }
 }
 
 /// Spread over the vocabulary.
@@ -309,7 +380,7 @@ fn zeros<T: Element + ValidAsZeroBits>(gpu: &Gpu, len: usize) -> CudaSlice<T> {
     gpu.stream().alloc_zeros(len).expect("there is room")
 }
 
-fn roofs(steps: &[Step<'_>]) -> String {
+fn roofs(steps: &[Step<'_>], others: &[Step<'_>]) -> String {
     let mut table = "\
 | kernel | launches | MB | GFLOP | bound by | H100 | A100 | share |
 |---|--:|--:|--:|---|--:|--:|--:|
@@ -320,7 +391,7 @@ fn roofs(steps: &[Step<'_>]) -> String {
         all.map(|step| step.launches as f64 * of(step.cost)).sum()
     };
     let pass = over_a_pass(&|cost| H100.seconds(cost));
-    for step in steps {
+    let row = |step: &Step<'_>, share: &str| {
         let Step {
             name,
             launches,
@@ -328,16 +399,18 @@ fn roofs(steps: &[Step<'_>]) -> String {
             ..
         } = step;
         let [h100, a100] = [H100, A100].map(|gpu| gpu.seconds(*cost));
-        let _ = writeln!(
-            table,
-            "| {name} | {launches} | {:.1} | {:.1} | {} | {:.1} µs | {:.1} µs | {:.1} % |",
+        format!(
+            "| {name} | {launches} | {:.1} | {:.1} | {} | {:.1} µs | {:.1} µs |{share} |\n",
             cost.bytes as f64 / 1e6,
             cost.flops as f64 / 1e9,
             H100.bound(*cost),
             h100 * 1e6,
             a100 * 1e6,
-            100.0 * *launches as f64 * h100 / pass,
-        );
+        )
+    };
+    for step in steps {
+        let share = 100.0 * step.launches as f64 * H100.seconds(step.cost) / pass;
+        table += &row(step, &format!(" {share:.1} %"));
     }
     let [h100, a100] = [H100, A100].map(|gpu| over_a_pass(&|cost| gpu.seconds(cost)));
     let rate = |seconds: f64| (BATCH * LENGTH) as f64 / seconds / 1e6;
@@ -353,6 +426,9 @@ fn roofs(steps: &[Step<'_>]) -> String {
         rate(h100),
         rate(a100),
     );
+    for step in others {
+        table += &row(step, "");
+    }
     table
 }
 
@@ -421,7 +497,7 @@ fn roofs_are_in_the_readme() {
         gpu: &rig.gpu,
         documents: BATCH,
     };
-    assert_in_readme("roofs", &roofs(&batch.steps()));
+    assert_in_readme("roofs", &roofs(&batch.steps(), &batch.m3_steps()));
 }
 
 #[test]
@@ -434,11 +510,16 @@ fn counters_are_in_the_readme() {
     if !kernel_images().iter().all(compiled) {
         return eprintln!("not compared: another nvcc than {COMPILER} compiled the kernels");
     }
-    let of = |documents| Batch {
-        gpu: &rig.gpu,
-        documents,
+    let all = |documents| {
+        let batch = Batch {
+            gpu: &rig.gpu,
+            documents,
+        };
+        let mut steps = batch.steps();
+        steps.extend(batch.m3_steps());
+        steps
     };
-    match counters(&rig, &of(BATCH).steps(), &of(PART).steps()) {
+    match counters(&rig, &all(BATCH), &all(PART)) {
         Some(table) => assert_in_readme("counters", &table),
         None => eprintln!("a GPU has no such counters: only the stand-in does"),
     }

@@ -4,7 +4,7 @@
 use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
 use cudarc::nvrtc::Ptx;
 use lexpeak::cuda::launch_shape::{
-    attention, embed_ln, gemm, layer_norm, sparsify, splade_head, topk,
+    attention, embed_ln, gemm, l2_normalize, layer_norm, sparsify, splade_head, token_head, topk,
 };
 use lexpeak::cuda::{KernelResources, kernel_images, kernel_resources};
 
@@ -162,6 +162,15 @@ impl Launch {
                 use gemm::{BLOCKS_PER_PROCESSOR, SMEM_BYTES, THREADS};
                 launch(THREADS, SMEM_BYTES, Exactly(BLOCKS_PER_PROCESSOR))
             }
+            "l2_normalize" => {
+                use l2_normalize::*;
+                let blocks = [BLOCKS_PER_PROCESSOR, BLOCKS_PER_PROCESSOR_WIDE];
+                launch(
+                    THREADS,
+                    0,
+                    AtLeast(by_width(kernel, [NARROW, WIDE], blocks)),
+                )
+            }
             "layer_norm" => {
                 use layer_norm::*;
                 let blocks = [BLOCKS_PER_PROCESSOR, BLOCKS_PER_PROCESSOR_WIDE];
@@ -182,6 +191,15 @@ impl Launch {
                 } else {
                     launch(THREADS, SMEM_BYTES, Exactly(BLOCKS_PER_PROCESSOR))
                 }
+            }
+            "token_head" => {
+                use token_head::*;
+                let blocks = [BLOCKS_PER_PROCESSOR, BLOCKS_PER_PROCESSOR_WIDE];
+                launch(
+                    THREADS,
+                    0,
+                    AtLeast(by_width(kernel, [NARROW, WIDE], blocks)),
+                )
             }
             "topk" => launch(topk::THREADS, 0, AtLeast(1)),
             other => panic!("{other}.cu is not listed here: say how it is launched"),

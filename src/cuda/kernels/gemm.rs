@@ -23,8 +23,8 @@ pub enum Epilogue {
 /// `out[t, n] = epilogue(sum over k of x[t, k]·weight[n, k] + bias[n])`; `out` is stored as `R`.
 ///
 /// There are kernels for what a forward pass needs. For a [storage type](super::Storage) S and its sum type they are, from
-/// `T` to `R`: [`Normed`] to S with [`Epilogue::Bias`] or [`Epilogue::BiasGelu`], [`Normed`] to a sum with
-/// [`Epilogue::BiasGelu`], S to a sum with [`Epilogue::BiasResidual`].
+/// `T` to `R`: [`Normed`] to S or to a sum with [`Epilogue::Bias`] or [`Epilogue::BiasGelu`], S to a sum with
+/// [`Epilogue::BiasResidual`].
 #[derive(Debug)]
 pub struct Gemm<T, R = T> {
     kernel: Function,

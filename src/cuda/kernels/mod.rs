@@ -8,10 +8,12 @@ mod cost;
 mod embed_ln;
 mod function;
 mod gemm;
+mod l2_normalize;
 mod layer_norm;
 mod rows;
 mod sparsify;
 mod splade_head;
+mod token_head;
 mod topk;
 
 pub use attention::{Attention, AttentionArgs, DeviceTiles, QueryTiles};
@@ -19,10 +21,12 @@ pub use cost::Cost;
 pub use embed_ln::{DeviceTokens, EmbedLn, EmbedLnArgs};
 pub use function::{Element, Normed, Storage};
 pub use gemm::{Epilogue, Gemm, GemmArgs};
+pub use l2_normalize::{DeviceRows, L2Normalize, L2NormalizeArgs};
 pub use layer_norm::{LayerNorm, LayerNormArgs};
 pub use rows::RowShape;
 pub use sparsify::{Positions, Sparsify, SparsifyArgs};
 pub use splade_head::{DeviceColumns, HeadColumns, SpladeHead, SpladeHeadArgs};
+pub use token_head::{DeviceSlots, TokenHead, TokenHeadArgs};
 pub use topk::{TopK, TopKArgs};
 
 use cudarc::driver::LaunchConfig;

@@ -23,7 +23,7 @@ impl RowShape {
         if !(1..=most).contains(&hidden) {
             return Err(Error::unsupported(
                 format!(
-                    "a hidden size of {hidden} is not among 1 to {most}, which the CUDA kernels take"
+                    "rows of {hidden} values are not among those of 1 to {most} that the CUDA kernels take"
                 ),
                 "encode with this model on the CPU (--device cpu)",
             ));
