@@ -39,6 +39,8 @@ pub(crate) struct Tokenizer {
     vocab_size: usize,
     /// Ids of all special tokens, ascending.
     special_ids: Vec<u32>,
+    /// Ids that a head of token weights gives none, ascending.
+    unweighted_ids: Vec<u32>,
     /// The longest input that the tokeniser's configuration allows, where it says so.
     pub(crate) max_length: Option<usize>,
 }
@@ -56,6 +58,7 @@ struct TokenizerConfig {
     add_prefix_space: Option<bool>,
     cls_token: Option<TokenText>,
     sep_token: Option<TokenText>,
+    eos_token: Option<TokenText>,
     unk_token: Option<TokenText>,
     pad_token: Option<TokenText>,
     mask_token: Option<TokenText>,
@@ -133,6 +136,7 @@ impl Tokenizer {
         let tokenizer = Self {
             vocab_size,
             cut: Cut::of(&inner),
+            unweighted_ids: unweighted_ids(&inner, &config, architecture),
             inner,
             path,
             special_ids,
@@ -236,6 +240,11 @@ impl Tokenizer {
         &self.special_ids
     }
 
+    /// Ids that a head of token weights gives none, ascending.
+    pub(crate) fn unweighted_ids(&self) -> &[u32] {
+        &self.unweighted_ids
+    }
+
     /// The vocabulary's string for `id`; a padded row of the vocabulary has none.
     pub(crate) fn token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
@@ -261,6 +270,30 @@ impl TokenSequence {
         self.special.drain(cut);
         self.truncated = true;
     }
+}
+
+/// Ids of the tokens that stand for no part of a text: they begin, end or pad it, or stand for what is unknown. uniCOIL
+/// weighs the end and what is unknown like other tokens.
+fn unweighted_ids(
+    tokenizer: &HfTokenizer,
+    config: &TokenizerConfig,
+    architecture: Architecture,
+) -> Vec<u32> {
+    let named: &[(&Option<TokenText>, &str)] = match architecture {
+        Architecture::UniCoil => &[(&config.cls_token, "[CLS]"), (&config.pad_token, "[PAD]")],
+        _ => &[
+            (&config.cls_token, "<s>"),
+            (&config.eos_token, "</s>"),
+            (&config.pad_token, "<pad>"),
+            (&config.unk_token, "<unk>"),
+        ],
+    };
+    let id = |&(token, default): &(&Option<TokenText>, &str)| {
+        tokenizer.token_to_id(&build::content(token, default))
+    };
+    let mut ids: Vec<u32> = named.iter().filter_map(id).collect();
+    ids.sort_unstable();
+    ids
 }
 
 fn unusable(path: &Path, error: impl std::fmt::Display) -> Error {

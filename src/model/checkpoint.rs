@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
@@ -144,6 +145,9 @@ impl Deref for Floats {
 /// All tensors of a model folder, by name.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
+    folder: PathBuf,
+    /// Those that may have files of their own.
+    layers: &'static [&'static str],
     path: PathBuf,
     tensors: HashMap<String, StoredTensor>,
 }
@@ -160,9 +164,14 @@ pub(crate) const SAFETENSORS_INDEX: &str = "model.safetensors.index.json";
 pub(crate) const PICKLE: &str = "pytorch_model.bin";
 pub(crate) const PICKLE_INDEX: &str = "pytorch_model.bin.index.json";
 
+/// Layers of BGE-M3's head, each in a file of its own, `NAME.pt`.
+pub(crate) const SPARSE_LINEAR: &str = "sparse_linear";
+pub(crate) const COLBERT_LINEAR: &str = "colbert_linear";
+
 impl Checkpoint {
-    /// Opens the weights of `folder`: safetensors where there are any, else PyTorch's format.
-    pub(crate) fn open(folder: &Path) -> Result<Self> {
+    /// Opens the weights of `folder`: safetensors where there are any, else PyTorch's format; and `layers` that have files
+    /// of their own, `LAYER.pt`, as far as these are there: their tensors are named after them.
+    pub(crate) fn open(folder: &Path, layers: &'static [&'static str]) -> Result<Self> {
         let (index_name, single_name) = if has(folder, SAFETENSORS)
             || has(folder, SAFETENSORS_INDEX)
         {
@@ -178,7 +187,7 @@ impl Checkpoint {
                 ),
             ));
         };
-        let (path, tensors) = if has(folder, single_name) {
+        let (path, mut tensors) = if has(folder, single_name) {
             let path = folder.join(single_name);
             let tensors = read_weight_file(&path)?;
             (path, tensors)
@@ -187,7 +196,19 @@ impl Checkpoint {
             let tensors = read_shards(folder, &path)?;
             (path, tensors)
         };
+        for layer in layers {
+            let file = format!("{layer}.pt");
+            if has(folder, &file) {
+                let named = read_weight_file(&folder.join(file))?.into_iter();
+                tensors.extend(named.map(|tensor| StoredTensor {
+                    name: format!("{layer}.{}", tensor.name),
+                    ..tensor
+                }));
+            }
+        }
         Ok(Self {
+            folder: folder.to_owned(),
+            layers,
             path,
             tensors: tensors
                 .into_iter()
@@ -196,14 +217,35 @@ impl Checkpoint {
         })
     }
 
-    /// The file that holds the weights, or the index of their shards.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// Where it lies.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Tensor `name`, if there is one.
     pub(crate) fn get(&self, name: &str) -> Option<&StoredTensor> {
         self.tensors.get(name)
+    }
+
+    /// The file of its own that a layer has, if it has one.
+    pub(crate) fn layer_file(&self, layer: &str) -> Option<PathBuf> {
+        let file = format!("{layer}.pt");
+        let has_file = self.layers.contains(&layer) && has(&self.folder, &file);
+        has_file.then(|| self.folder.join(file))
+    }
+
+    /// The error that there is no tensor of these names; `remedy` is for one that is not in a file of its layer.
+    pub(crate) fn lacks(&self, names: &[&str], remedy: &str) -> Error {
+        let layer = names[0].split('.').next();
+        let problem = format!("tensor {} is missing", names.join(" or "));
+        match layer.and_then(|layer| self.layer_file(layer)) {
+            Some(path) => Error::model(
+                path,
+                problem,
+                "the file does not hold a whole layer, weight and bias: fetch it again",
+            ),
+            None => Error::model(&self.path, problem, remedy),
+        }
     }
 
     /// Names of all tensors, in no particular order.
@@ -218,10 +260,9 @@ fn has(folder: &Path, name: &str) -> bool {
 
 fn read_weight_file(path: &Path) -> Result<Vec<StoredTensor>> {
     let file = Arc::new(MappedFile::open(path)?);
-    if path.extension().is_some_and(|extension| extension == "bin") {
-        pickle::read(file)
-    } else {
-        safetensors::read(file)
+    match path.extension().and_then(OsStr::to_str) {
+        Some("bin" | "pt") => pickle::read(file),
+        _ => safetensors::read(file),
     }
 }
 

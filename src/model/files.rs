@@ -18,7 +18,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
             Error::model(
                 path,
                 format!("unexpected content: {e}"),
-                "lexpeak reads SPLADE models as transformers and sentence-transformers save them",
+                "lexpeak reads models as transformers and sentence-transformers save them",
             )
         } else {
             Error::model(

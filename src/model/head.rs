@@ -1,15 +1,35 @@
-//! The sentence-transformers files around a model: which head, which prompts, which length.
+//! What a model makes of its hidden states.
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::files::{plain_relative_path, read_json, read_optional_json};
-use crate::error::{Error, Result};
+use crate::embeddings::Outputs;
+
+/// What a model makes of its hidden states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Head {
+    /// Weights of all terms of the vocabulary.
+    Splade(SpladeHead),
+    /// Weights of the terms that a text has, and perhaps vectors.
+    TokenWeights(TokenWeightHead),
+}
+
+/// A linear layer gives every token a weight, `relu(w·h + b)`. A term of the text has the largest that any of its tokens has;
+/// terms that do not stand in the text have none, and neither have those that mark its beginning, end or padding.
+///
+/// Formulas: BGE-M3 (arXiv 2402.03216), uniCOIL (arXiv 2106.14807).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenWeightHead {
+    /// Whether the first token's hidden state, normalised, is a dense vector of the text.
+    pub dense: bool,
+    /// M: values of the vector that a second linear layer gives every token but the first, where there is one.
+    pub colbert_size: Option<usize>,
+}
 
 /// How the logits of a document's tokens become one weight a vocabulary term.
 ///
@@ -68,121 +88,39 @@ impl fmt::Display for SpladeHead {
     }
 }
 
-/// What is written before a text of either role.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Prompts {
-    pub(crate) query: String,
-    pub(crate) document: String,
-}
-
-/// What the sentence-transformers files of a model folder say. Without them: the defaults of SPLADE.
-#[derive(Debug)]
-pub(super) struct Layout {
-    /// Where config.json, weights and tokeniser lie.
-    pub(super) transformer_folder: PathBuf,
-    pub(super) head: SpladeHead,
-    pub(super) prompts: Prompts,
-    /// The longest input the model was trained for, where it says so.
-    pub(super) trained_length: Option<usize>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Module {
-    #[serde(default)]
-    pub(super) path: String,
-    r#type: String,
-}
-
-#[derive(Deserialize)]
-struct PoolingConfig {
-    pooling_strategy: Pooling,
-    #[serde(default = "relu")]
-    activation_function: Activation,
-}
-
-fn relu() -> Activation {
-    Activation::Relu
-}
-
-#[derive(Default, Deserialize)]
-struct TransformerConfig {
-    max_seq_length: Option<usize>,
-}
-
-#[derive(Default, Deserialize)]
-struct SentenceTransformersConfig {
-    #[serde(default)]
-    prompts: HashMap<String, Option<String>>,
-}
-
-impl Layout {
-    pub(super) fn read(folder: &Path) -> Result<Self> {
-        let mut layout = Self {
-            transformer_folder: folder.to_owned(),
-            head: SpladeHead::default(),
-            prompts: read_prompts(folder)?,
-            trained_length: None,
+impl Head {
+    /// The outputs that a model with this head has.
+    pub fn outputs(&self) -> Outputs {
+        let (dense, colbert) = match self {
+            Self::Splade(_) => (false, false),
+            Self::TokenWeights(head) => (head.dense, head.colbert_size.is_some()),
         };
-        let modules_path = folder.join("modules.json");
-        if let Some(modules) = read_optional_json::<Vec<Module>>(&modules_path)? {
-            let (transformer, pooling) = transformer_and_pooling(&modules_path, &modules)?;
-            layout.transformer_folder = folder.join(transformer);
-            let config: PoolingConfig = read_json(&folder.join(pooling).join("config.json"))?;
-            layout.head = SpladeHead {
-                pooling: config.pooling_strategy,
-                activation: config.activation_function,
-            };
+        Outputs {
+            sparse: true,
+            dense,
+            colbert,
         }
-        let transformer_config = layout.transformer_folder.join("sentence_bert_config.json");
-        layout.trained_length = read_optional_json::<TransformerConfig>(&transformer_config)?
-            .and_then(|config| config.max_seq_length);
-        if layout.trained_length == Some(0) {
-            return Err(Error::model(
-                transformer_config,
-                "max_seq_length is 0",
-                "it must be at least 1, or absent",
-            ));
-        }
-        Ok(layout)
     }
 }
 
-/// Folders of the two modules of a SPLADE model, relative to the model folder.
-fn transformer_and_pooling<'a>(
-    modules_path: &Path,
-    modules: &'a [Module],
-) -> Result<(&'a Path, &'a Path)> {
-    // The class path has changed over the versions of the library; its last part has not.
-    let class = |module: &'a Module| module.r#type.rsplit('.').next().unwrap_or_default();
-    let classes: Vec<&str> = modules.iter().map(class).collect();
-    let (["MLMTransformer" | "Transformer", "SpladePooling"], [transformer, pooling]) =
-        (classes.as_slice(), modules)
-    else {
-        return Err(Error::model(
-            modules_path,
-            format!("the module chain {} is not supported", classes.join(" -> ")),
-            "lexpeak reads the chain MLMTransformer -> SpladePooling",
-        ));
-    };
-    let inside = |module: &'a Module| {
-        plain_relative_path(&module.path).ok_or_else(|| {
-            Error::model(
-                modules_path,
-                format!("module path {:?} is outside the model folder", module.path),
-                "module paths must be folders of the model",
-            )
-        })
-    };
-    Ok((inside(transformer)?, inside(pooling)?))
+impl fmt::Display for TokenWeightHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("max over a term's tokens of relu(weight)")?;
+        if self.dense {
+            f.write_str("; dense vector of the first token")?;
+        }
+        match self.colbert_size {
+            Some(size) => write!(f, "; vectors of {size} for the others"),
+            None => Ok(()),
+        }
+    }
 }
 
-fn read_prompts(folder: &Path) -> Result<Prompts> {
-    let config: SentenceTransformersConfig =
-        read_optional_json(&folder.join("config_sentence_transformers.json"))?.unwrap_or_default();
-    let mut prompts = config.prompts;
-    let mut take = |role: &str| prompts.remove(role).flatten().unwrap_or_default();
-    Ok(Prompts {
-        query: take("query"),
-        document: take("document"),
-    })
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Splade(head) => head.fmt(f),
+            Self::TokenWeights(head) => head.fmt(f),
+        }
+    }
 }

@@ -10,7 +10,8 @@ use hf_hub::{Cache, Repo};
 
 use super::checkpoint::{PICKLE, PICKLE_INDEX, SAFETENSORS, SAFETENSORS_INDEX, ShardIndex};
 use super::files::{plain_relative_path, read_json};
-use super::head::Module;
+use super::layout::Module;
+use super::spec::{Architecture, Config};
 use crate::error::{Error, Result};
 
 /// Files that describe a model; each may be absent. The configurations of its modules lie one folder down.
@@ -21,6 +22,9 @@ const DESCRIPTIONS: [&str; 5] = [
     "sentence_bert_config.json",
     "config_sentence_transformers.json",
 ];
+
+/// Layers of BGE-M3. They are small: wherever they are they are fetched.
+const LAYERS: [&str; 2] = ["sparse_linear.pt", "colbert_linear.pt"];
 
 /// The tokeniser in each of its forms, in order of preference: with one of them there, none of those after it is needed.
 const TOKENIZERS: [&[&str]; 4] = [
@@ -87,13 +91,17 @@ fn cached(id: &str) -> Option<PathBuf> {
     };
     let modules_known = modules
         .iter()
-        .filter(|module| !module.path.is_empty())
+        .filter(|module| module.has_settings() && !module.path.is_empty())
         .all(|module| known(&format!("{}/config.json", module.path)));
+    // A config.json of which nothing is known here is an error later on.
+    let architecture = Config::read(folder).and_then(|config| config.architecture());
+    let layers = architecture.map_or(&[][..], Architecture::layers_in_files);
+    let layers_known = layers.iter().all(|layer| known(&format!("{layer}.pt")));
     let descriptions_known = DESCRIPTIONS
         .into_iter()
         .chain(tokenizer_files(has))
         .all(known);
-    (weights && modules_known && descriptions_known).then(|| folder.to_owned())
+    (weights && layers_known && modules_known && descriptions_known).then(|| folder.to_owned())
 }
 
 /// Where the cache notes that the hub has no file `name` in the commit of the snapshot `folder`: its
@@ -161,6 +169,7 @@ fn download(id: &str) -> Result<PathBuf> {
     let folder = config.parent().map(PathBuf::from).unwrap_or_default();
     for name in DESCRIPTIONS
         .into_iter()
+        .chain(LAYERS)
         .chain(tokenizer_files(|name| files.contains(&name)))
         .filter(|name| !files.contains(name))
     {
@@ -179,6 +188,7 @@ fn wanted<'a>(files: &[&'a str]) -> Vec<&'a str> {
     };
     let is_description = |name: &str| {
         DESCRIPTIONS.contains(&name)
+            || LAYERS.contains(&name)
             || tokenizer_files(has).any(|needed| needed == name)
             || matches!(name.split_once('/'), Some((_, "config.json")))
             || name == format!("{stem}{extension}.index.json")

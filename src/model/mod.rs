@@ -4,6 +4,7 @@ mod checkpoint;
 mod files;
 mod head;
 mod hub;
+mod layout;
 mod map;
 mod pickle;
 mod safetensors;
@@ -14,16 +15,19 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use checkpoint::{Floats, StoredTensor};
 pub(crate) use files::{read_json, read_optional_json};
-pub(crate) use head::Prompts;
-pub use head::{Activation, Pooling, SpladeHead};
+pub use head::{Activation, Head, Pooling, SpladeHead, TokenWeightHead};
+pub(crate) use layout::Prompts;
 pub use spec::{Architecture, ModelSpec};
 #[cfg(lexpeak_cuda)]
 pub(crate) use weights::Layer;
-pub(crate) use weights::{Embeddings, LayerNorm, Linear, ModelWeights};
+pub(crate) use weights::{
+    Embeddings, HeadWeights, LayerNorm, Linear, MlmHead, ModelWeights, TokenHead,
+};
 
 use crate::error::{Error, Result};
 use checkpoint::Checkpoint;
-use head::Layout;
+use layout::Layout;
+use spec::Config;
 
 /// A model that was found and whose files fit each other. Its numbers are not read yet.
 #[derive(Debug)]
@@ -40,12 +44,13 @@ impl Model {
     pub(crate) fn open(name: &Path) -> Result<Self> {
         let folder = find_folder(name)?;
         let layout = Layout::read(&folder)?;
-        let folder = layout.transformer_folder;
-        let spec = ModelSpec::read(&folder, layout.head, layout.trained_length)?;
-        let checkpoint = Checkpoint::open(&folder)?;
+        let config = Config::read(&layout.transformer_folder)?;
+        let layers = config.architecture()?.layers_in_files();
+        let checkpoint = Checkpoint::open(&layout.transformer_folder, layers)?;
+        let spec = ModelSpec::read(&config, &layout, &checkpoint)?;
         let weights = ModelWeights::find(&checkpoint, &spec)?;
         Ok(Self {
-            folder,
+            folder: layout.transformer_folder,
             spec,
             prompts: layout.prompts,
             weights,

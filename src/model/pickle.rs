@@ -20,6 +20,8 @@ mod torch;
 mod value;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
 
 use self::archive::Archive;
@@ -31,8 +33,7 @@ use crate::error::{Error, Result};
 
 /// The tensors of the state dict in `file`, in the order of their names.
 pub(crate) fn read(file: Arc<MappedFile>) -> Result<Vec<StoredTensor>> {
-    let layouts =
-        layouts(&file).map_err(|fault| Error::model(file.path(), fault.problem, fault.remedy))?;
+    let layouts = layouts(&file).map_err(|fault| fault.of(file.path()))?;
     let tensor = |(name, layout): (String, Layout)| StoredTensor {
         name,
         file: Arc::clone(&file),
@@ -79,11 +80,18 @@ fn layouts(file: &[u8]) -> Result<BTreeMap<String, Layout>, Fault> {
         .collect()
 }
 
-/// What is wrong with a file and what to do about it; [`read`] adds which file it is.
+/// What is wrong with a file; [`read`] adds which one it is, and what to do about it.
 #[derive(Debug)]
 struct Fault {
     problem: String,
-    remedy: &'static str,
+    kind: FaultKind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum FaultKind {
+    Damaged,
+    Resave,
+    Refused,
 }
 
 impl Fault {
@@ -91,7 +99,7 @@ impl Fault {
     fn damaged(problem: impl Into<String>) -> Self {
         Self {
             problem: problem.into(),
-            remedy: "the file is damaged: download it again, best as model.safetensors",
+            kind: FaultKind::Damaged,
         }
     }
 
@@ -99,7 +107,7 @@ impl Fault {
     fn resave(problem: impl Into<String>) -> Self {
         Self {
             problem: problem.into(),
-            remedy: "load the model with a recent torch and save its state dict as model.safetensors",
+            kind: FaultKind::Resave,
         }
     }
 
@@ -109,8 +117,7 @@ impl Fault {
         let called: String = format!("{module}.{name}").chars().take(100).collect();
         Self {
             problem: format!("wants to run code, {called:?}, and was refused"),
-            remedy: "use the model.safetensors of this model, or, if you trust whoever made the file, \
-                     save its state dict as one with a recent torch",
+            kind: FaultKind::Refused,
         }
     }
 
@@ -118,5 +125,31 @@ impl Fault {
     fn within(mut self, place: impl std::fmt::Display) -> Self {
         self.problem = format!("{place}: {}", self.problem);
         self
+    }
+
+    /// The error of the file `path`. Of a single layer, `NAME.pt`, there is no other format.
+    fn of(self, path: &Path) -> Error {
+        let of_layer = path.extension() == Some(OsStr::new("pt"));
+        let remedy = match (self.kind, of_layer) {
+            (FaultKind::Damaged, false) => {
+                "the file is damaged: download it again, best as model.safetensors"
+            }
+            (FaultKind::Damaged, true) => "the file is damaged: download it again",
+            (FaultKind::Resave, false) => {
+                "load the model with a recent torch and save its state dict as model.safetensors"
+            }
+            (FaultKind::Resave, true) => {
+                "load the layer with a recent torch and save its state dict here again"
+            }
+            (FaultKind::Refused, false) => {
+                "use the model.safetensors of this model, or, if you trust whoever made the file, \
+                 save its state dict as one with a recent torch"
+            }
+            (FaultKind::Refused, true) => {
+                "fetch the file from those who trained the model, or, if you trust whoever made it, \
+                 save its state dict here again with a recent torch"
+            }
+        };
+        Error::model(path, self.problem, remedy)
     }
 }

@@ -2,15 +2,17 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use super::checkpoint::{COLBERT_LINEAR, Checkpoint, SPARSE_LINEAR};
 use super::files::read_json;
-use super::head::SpladeHead;
+use super::head::{Head, TokenWeightHead};
+use super::layout::Layout;
 use crate::error::{Error, Result};
 
-/// Model families whose weights this crate reads.
+/// Model classes whose weights this crate reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Architecture {
@@ -24,15 +26,32 @@ pub enum Architecture {
     Camembert,
     /// `XLMRobertaForMaskedLM`: RoBERTa in a hundred languages.
     XlmRoberta,
+    /// `XLMRobertaModel` with `sparse_linear.pt` and `colbert_linear.pt` beside it: BGE-M3.
+    BgeM3,
+    /// `XLMRobertaForTokenClassification` with one label, a token's weight.
+    XlmRobertaTokens,
+    /// `UniCoilEncoder`: BERT with a weight for every token.
+    UniCoil,
+}
+
+/// Models that share their encoder, the names of its weights and the keys of its configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Bert,
+    DistilBert,
+    Roberta,
 }
 
 impl Architecture {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 8] = [
         Self::Bert,
         Self::DistilBert,
         Self::Roberta,
         Self::Camembert,
         Self::XlmRoberta,
+        Self::BgeM3,
+        Self::XlmRobertaTokens,
+        Self::UniCoil,
     ];
 
     /// The class name that `config.json` gives.
@@ -43,17 +62,85 @@ impl Architecture {
             Self::Roberta => "RobertaForMaskedLM",
             Self::Camembert => "CamembertForMaskedLM",
             Self::XlmRoberta => "XLMRobertaForMaskedLM",
+            Self::BgeM3 => "XLMRobertaModel",
+            Self::XlmRobertaTokens => "XLMRobertaForTokenClassification",
+            Self::UniCoil => "UniCoilEncoder",
         }
+    }
+
+    pub(crate) fn family(self) -> Family {
+        match self {
+            Self::Bert | Self::UniCoil => Family::Bert,
+            Self::DistilBert => Family::DistilBert,
+            Self::Roberta
+            | Self::Camembert
+            | Self::XlmRoberta
+            | Self::BgeM3
+            | Self::XlmRobertaTokens => Family::Roberta,
+        }
+    }
+
+    /// Layers that have files of their own beside the other weights, which are then named after them.
+    pub(crate) fn layers_in_files(self) -> &'static [&'static str] {
+        match self {
+            Self::BgeM3 => &[SPARSE_LINEAR, COLBERT_LINEAR],
+            _ => &[],
+        }
+    }
+
+    /// The head of a model that is not for masked language.
+    fn token_weight_head(self, checkpoint: &Checkpoint) -> Result<Option<TokenWeightHead>> {
+        let (dense, colbert_size) = match self {
+            Self::Bert | Self::DistilBert | Self::Roberta | Self::Camembert | Self::XlmRoberta => {
+                return Ok(None);
+            }
+            Self::BgeM3 => (true, Some(colbert_size(checkpoint)?)),
+            Self::XlmRobertaTokens => (true, None),
+            Self::UniCoil => (false, None),
+        };
+        Ok(Some(TokenWeightHead {
+            dense,
+            colbert_size,
+        }))
     }
 }
 
-/// The shape of an encoder with its masked-language-model head.
+/// M: values of a token's vector in BGE-M3, whose head must be whole.
+fn colbert_size(checkpoint: &Checkpoint) -> Result<usize> {
+    let weight = |layer: &str| checkpoint.get(&format!("{layer}.weight"));
+    let missing: Vec<String> = [SPARSE_LINEAR, COLBERT_LINEAR]
+        .into_iter()
+        .filter(|layer| checkpoint.layer_file(layer).is_none() && weight(layer).is_none())
+        .map(|layer| format!("{layer}.pt"))
+        .collect();
+    if !missing.is_empty() {
+        let are = if missing.len() == 1 { "is" } else { "are" };
+        return Err(Error::model(
+            checkpoint.folder(),
+            format!("{} {are} missing", missing.join(" and ")),
+            "an XLMRobertaModel is read as BGE-M3, whose files these are: fetch the model again",
+        ));
+    }
+    let Some(weight) = weight(COLBERT_LINEAR) else {
+        return Err(checkpoint.lacks(&[&format!("{COLBERT_LINEAR}.weight")], ""));
+    };
+    match weight.shape.as_slice() {
+        &[size, _] if size > 0 => Ok(size),
+        shape => Err(Error::model(
+            weight.file.path(),
+            format!("tensor weight has shape {shape:?}"),
+            "it must have a row for each value of a token's vector: fetch the file again",
+        )),
+    }
+}
+
+/// The shape of an encoder with its head.
 ///
 /// One description serves every architecture: the forward passes read it and know no family names.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ModelSpec {
-    /// The family the weights come from.
+    /// The class that it was saved as.
     pub architecture: Architecture,
     /// V: size of the vocabulary, and so of the sparse vectors' space.
     pub vocab_size: usize,
@@ -79,16 +166,19 @@ pub struct ModelSpec {
     pub token_types: usize,
     /// Added to the variance in every LayerNorm.
     pub layer_norm_eps: f32,
-    /// What turns logits into weights.
-    pub head: SpladeHead,
+    /// What it makes of its hidden states.
+    pub head: Head,
     /// Longest input that may be asked for, in tokens with the special ones.
     pub longest_input: usize,
     /// Longest input the model is meant for, in tokens with the special ones; longer texts are cut.
     pub max_length: usize,
 }
 
-/// No supported family was trained on longer inputs, whatever its position table would allow.
-const LONGEST_INPUT: usize = 512;
+/// No model of the family was trained on longer inputs, whatever its position table would allow.
+const LONGEST_BERT_INPUT: usize = 512;
+
+/// What BGE-M3 was trained on.
+const LONGEST_ROBERTA_INPUT: usize = 8192;
 
 /// The defaults of BERT and RoBERTa; in DistilBERT's definition the first is fixed.
 const LAYER_NORM_EPS: f32 = 1e-12;
@@ -123,14 +213,23 @@ const DISTILBERT: Keys = Keys {
 };
 
 /// `config.json`, with its path for messages.
-struct Config<'a> {
-    path: &'a Path,
+pub(super) struct Config {
+    path: PathBuf,
     values: Map<String, Value>,
 }
 
-impl Config<'_> {
+impl Config {
+    /// That in the transformer's folder.
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("config.json");
+        Ok(Self {
+            values: read_json(&path)?,
+            path,
+        })
+    }
+
     fn bad(&self, problem: String, remedy: &str) -> Error {
-        Error::model(self.path, problem, remedy)
+        Error::model(&self.path, problem, remedy)
     }
 
     /// The value of `key`, if it is there and not null.
@@ -166,7 +265,7 @@ impl Config<'_> {
         }
     }
 
-    fn architecture(&self) -> Result<Architecture> {
+    pub(super) fn architecture(&self) -> Result<Architecture> {
         let names: Vec<&str> = self
             .get("architectures")
             .and_then(Value::as_array)
@@ -187,12 +286,26 @@ impl Config<'_> {
         })
     }
 
+    /// A classifier of tokens weighs them if all it has is one label.
+    fn one_label(&self) -> Result<()> {
+        match self.get("id2label").and_then(Value::as_object) {
+            Some(labels) if labels.len() != 1 => {
+                let (labels, class) = (labels.len(), Architecture::XlmRobertaTokens.class_name());
+                Err(self.bad(
+                    format!("it names {labels} labels"),
+                    &format!("lexpeak reads an {class} with one label, which is a token's weight"),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The row of the position table for the first token, and how many rows there are from it on.
     fn positions(&self, architecture: Architecture) -> Result<(usize, usize)> {
         let rows = self.size("max_position_embeddings")?;
-        let first = match architecture {
-            Architecture::Bert | Architecture::DistilBert => 0,
-            Architecture::Roberta | Architecture::Camembert | Architecture::XlmRoberta => {
+        let first = match architecture.family() {
+            Family::Bert | Family::DistilBert => 0,
+            Family::Roberta => {
                 let pad_token_id = match self.get("pad_token_id") {
                     None => PAD_TOKEN_ID,
                     Some(value) => match value.as_u64().map(u32::try_from) {
@@ -235,24 +348,15 @@ impl Config<'_> {
 }
 
 impl ModelSpec {
-    /// Reads `config.json` of `folder`; `head` and `trained_length` come from the files beside it.
-    pub(super) fn read(
-        folder: &Path,
-        head: SpladeHead,
-        trained_length: Option<usize>,
-    ) -> Result<Self> {
-        let path = folder.join("config.json");
-        let config = Config {
-            path: &path,
-            values: read_json(&path)?,
-        };
+    /// The shape that `config` gives a model of that layout and those weights.
+    pub(super) fn read(config: &Config, layout: &Layout, checkpoint: &Checkpoint) -> Result<Self> {
         let architecture = config.architecture()?;
-        let keys = match architecture {
-            Architecture::DistilBert => &DISTILBERT,
-            Architecture::Bert
-            | Architecture::Roberta
-            | Architecture::Camembert
-            | Architecture::XlmRoberta => &BERT,
+        if architecture == Architecture::XlmRobertaTokens {
+            config.one_label()?;
+        }
+        let keys = match architecture.family() {
+            Family::DistilBert => &DISTILBERT,
+            Family::Bert | Family::Roberta => &BERT,
         };
         config.expect(keys.activation, &json!("gelu"))?; // the erf form
         config.expect("position_embedding_type", &json!("absolute"))?;
@@ -268,13 +372,18 @@ impl ModelSpec {
                 "every head must have the same whole width",
             ));
         }
-        let (token_types, layer_norm_eps) = match (architecture, config.get("type_vocab_size")) {
-            (Architecture::DistilBert, _) => (0, LAYER_NORM_EPS),
+        let types = config.get("type_vocab_size");
+        let (token_types, layer_norm_eps) = match (architecture.family(), types) {
+            (Family::DistilBert, _) => (0, LAYER_NORM_EPS),
             (_, None) => (TOKEN_TYPES, config.layer_norm_eps()?),
             (_, Some(_)) => (config.size("type_vocab_size")?, config.layer_norm_eps()?),
         };
         let (first_position, max_positions) = config.positions(architecture)?;
-        let longest_input = max_positions.min(LONGEST_INPUT);
+        let longest_input = max_positions.min(match architecture.family() {
+            Family::Bert | Family::DistilBert => LONGEST_BERT_INPUT,
+            Family::Roberta => LONGEST_ROBERTA_INPUT,
+        });
+        let trained_length = layout.trained_length.unwrap_or(longest_input);
         Ok(Self {
             architecture,
             vocab_size: config.size("vocab_size")?,
@@ -286,9 +395,15 @@ impl ModelSpec {
             first_position,
             token_types,
             layer_norm_eps,
-            head,
+            head: match architecture.token_weight_head(checkpoint)? {
+                None => Head::Splade(layout.splade_head()?),
+                Some(head) => {
+                    layout.check_token_weights()?;
+                    Head::TokenWeights(head)
+                }
+            },
             longest_input,
-            max_length: trained_length.unwrap_or(longest_input).min(longest_input),
+            max_length: trained_length.min(longest_input),
         })
     }
 

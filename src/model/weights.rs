@@ -2,8 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::checkpoint::{Checkpoint, StoredTensor};
-use super::spec::{Architecture, ModelSpec};
+use super::checkpoint::{COLBERT_LINEAR, Checkpoint, SPARSE_LINEAR, StoredTensor};
+use super::head::{Head, SpladeHead, TokenWeightHead};
+use super::spec::{Architecture, Family, ModelSpec};
 use crate::error::{Error, Result};
 
 /// All weights of a model, by role. `T` is whatever holds one tensor: here its place in a file,
@@ -12,7 +13,14 @@ use crate::error::{Error, Result};
 pub(crate) struct ModelWeights<T> {
     pub(crate) embeddings: Embeddings<T>,
     pub(crate) layers: Vec<Layer<T>>,
-    pub(crate) head: MlmHead<T>,
+    pub(crate) head: HeadWeights<T>,
+}
+
+/// What follows the last layer.
+#[derive(Debug)]
+pub(crate) enum HeadWeights<T> {
+    Splade(SpladeHead, MlmHead<T>),
+    Token(TokenHead<T>),
 }
 
 /// Token, position and token-type tables and the LayerNorm over their sum.
@@ -45,6 +53,13 @@ pub(crate) struct MlmHead<T> {
     /// [V, H]; absent where it is the table of token embeddings.
     pub(crate) decoder: Option<T>,
     pub(crate) bias: T, // [V]
+}
+
+/// A token's hidden state -> its weight, and perhaps its vector.
+#[derive(Debug)]
+pub(crate) struct TokenHead<T> {
+    pub(crate) weight: Linear<T>,          // H -> 1
+    pub(crate) colbert: Option<Linear<T>>, // H -> M
 }
 
 /// `y = x · weightᵀ + bias`
@@ -96,11 +111,22 @@ impl<T> ModelWeights<T> {
                     })
                 })
                 .collect::<Result<_>>()?,
-            head: MlmHead {
-                transform: self.head.transform.try_map(convert)?,
-                norm: self.head.norm.try_map(convert)?,
-                decoder: self.head.decoder.as_ref().map(&mut *convert).transpose()?,
-                bias: convert(&self.head.bias)?,
+            head: match &self.head {
+                HeadWeights::Splade(splade, head) => HeadWeights::Splade(
+                    *splade,
+                    MlmHead {
+                        transform: head.transform.try_map(convert)?,
+                        norm: head.norm.try_map(convert)?,
+                        decoder: head.decoder.as_ref().map(&mut *convert).transpose()?,
+                        bias: convert(&head.bias)?,
+                    },
+                ),
+                HeadWeights::Token(head) => HeadWeights::Token(TokenHead {
+                    weight: head.weight.try_map(convert)?,
+                    colbert: (head.colbert.as_ref())
+                        .map(|colbert| colbert.try_map(convert))
+                        .transpose()?,
+                }),
             },
         })
     }
@@ -126,7 +152,8 @@ impl<T> LayerNorm<T> {
 
 /// What a family's files call its weights.
 struct Names {
-    embeddings: &'static str,
+    /// Before the names of embeddings and layers.
+    encoder: &'static str,
     /// Prefix of the layers' names; the layer's number follows.
     layers: &'static str,
     query: &'static str,
@@ -143,11 +170,13 @@ struct Names {
     /// In order of preference. A tied decoder has one bias under either name or both; where the decoder
     /// is a matrix of its own, the bias comes apart too and only the first is computed with.
     decoder_bias: &'static [&'static str],
+    /// Of the layer that weighs a token, in order of preference.
+    token_weight: &'static [&'static str],
 }
 
 const BERT: Names = Names {
-    embeddings: "bert.embeddings",
-    layers: "bert.encoder.layer",
+    encoder: "bert.",
+    layers: "encoder.layer",
     query: "attention.self.query",
     key: "attention.self.key",
     value: "attention.self.value",
@@ -160,11 +189,12 @@ const BERT: Names = Names {
     transform_norm: "cls.predictions.transform.LayerNorm",
     decoder_weight: "cls.predictions.decoder.weight",
     decoder_bias: &["cls.predictions.decoder.bias", "cls.predictions.bias"],
+    token_weight: &["coil_encoder.tok_proj", "tok_proj"],
 };
 
 const DISTILBERT: Names = Names {
-    embeddings: "distilbert.embeddings",
-    layers: "distilbert.transformer.layer",
+    encoder: "distilbert.",
+    layers: "transformer.layer",
     query: "attention.q_lin",
     key: "attention.k_lin",
     value: "attention.v_lin",
@@ -177,33 +207,51 @@ const DISTILBERT: Names = Names {
     transform_norm: "vocab_layer_norm",
     decoder_weight: "vocab_projector.weight",
     decoder_bias: &["vocab_projector.bias"],
+    token_weight: &[],
 };
 
-/// Of the three families that are RoBERTa. One without a head for masked language has the same names without `roberta.`.
+/// RoBERTa and its kin.
 const ROBERTA: Names = Names {
-    embeddings: "roberta.embeddings",
-    layers: "roberta.encoder.layer",
+    encoder: "roberta.",
     transform: "lm_head.dense",
     transform_norm: "lm_head.layer_norm",
     decoder_weight: "lm_head.decoder.weight",
     decoder_bias: &["lm_head.decoder.bias", "lm_head.bias"],
+    token_weight: &["classifier"],
     ..BERT
+};
+
+/// An encoder that was saved by itself.
+const BGE_M3: Names = Names {
+    encoder: "",
+    token_weight: &[SPARSE_LINEAR],
+    ..ROBERTA
 };
 
 impl ModelWeights<StoredTensor> {
     /// Finds every weight that `spec` calls for and checks its shape. Other tensors are ignored.
     pub(super) fn find(checkpoint: &Checkpoint, spec: &ModelSpec) -> Result<Self> {
-        let names = match spec.architecture {
-            Architecture::Bert => &BERT,
-            Architecture::DistilBert => &DISTILBERT,
-            Architecture::Roberta | Architecture::Camembert | Architecture::XlmRoberta => &ROBERTA,
+        let names = match (spec.architecture, spec.architecture.family()) {
+            (Architecture::BgeM3, _) => &BGE_M3,
+            (_, Family::Bert) => &BERT,
+            (_, Family::DistilBert) => &DISTILBERT,
+            (_, Family::Roberta) => &ROBERTA,
         };
-        Finder {
+        let finder = Finder {
             checkpoint,
             spec,
             names,
-        }
-        .all()
+        };
+        Ok(Self {
+            embeddings: finder.embeddings()?,
+            layers: (0..spec.num_layers)
+                .map(|number| finder.layer(number))
+                .collect::<Result<_>>()?,
+            head: match spec.head {
+                Head::Splade(splade) => HeadWeights::Splade(splade, finder.mlm_head()?),
+                Head::TokenWeights(head) => HeadWeights::Token(finder.token_head(head)?),
+            },
+        })
     }
 }
 
@@ -215,18 +263,8 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    fn all(&self) -> Result<ModelWeights<StoredTensor>> {
-        Ok(ModelWeights {
-            embeddings: self.embeddings()?,
-            layers: (0..self.spec.num_layers)
-                .map(|number| self.layer(number))
-                .collect::<Result<_>>()?,
-            head: self.head()?,
-        })
-    }
-
     fn embeddings(&self) -> Result<Embeddings<StoredTensor>> {
-        let prefix = self.names.embeddings;
+        let prefix = format!("{}embeddings", self.names.encoder);
         let table = |name: &str, rows: usize| {
             self.tensor(
                 &[&format!("{prefix}.{name}_embeddings.weight")],
@@ -248,7 +286,7 @@ impl Finder<'_> {
     fn layer(&self, number: usize) -> Result<Layer<StoredTensor>> {
         let names = self.names;
         let (hidden, ffn) = (self.spec.hidden_size, self.spec.ffn_size);
-        let named = |part: &str| format!("{}.{number}.{part}", names.layers);
+        let named = |part: &str| format!("{}{}.{number}.{part}", names.encoder, names.layers);
         Ok(Layer {
             query: self.linear(&named(names.query), hidden, hidden)?,
             key: self.linear(&named(names.key), hidden, hidden)?,
@@ -261,7 +299,7 @@ impl Finder<'_> {
         })
     }
 
-    fn head(&self) -> Result<MlmHead<StoredTensor>> {
+    fn mlm_head(&self) -> Result<MlmHead<StoredTensor>> {
         let names = self.names;
         let (vocab, hidden) = (self.spec.vocab_size, self.spec.hidden_size);
         Ok(MlmHead {
@@ -272,10 +310,36 @@ impl Finder<'_> {
         })
     }
 
+    fn token_head(&self, head: TokenWeightHead) -> Result<TokenHead<StoredTensor>> {
+        let hidden = self.spec.hidden_size;
+        let colbert = head.colbert_size;
+        Ok(TokenHead {
+            weight: self.linear_of(self.names.token_weight, hidden, 1)?,
+            colbert: colbert
+                .map(|size| self.linear(COLBERT_LINEAR, hidden, size))
+                .transpose()?,
+        })
+    }
+
     fn linear(&self, prefix: &str, inputs: usize, outputs: usize) -> Result<Linear<StoredTensor>> {
+        self.linear_of(&[prefix], inputs, outputs)
+    }
+
+    /// The layer under the first of `prefixes` that exists.
+    fn linear_of(
+        &self,
+        prefixes: &[&str],
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Linear<StoredTensor>> {
+        let tensor = |name: &str, shape: &[usize]| {
+            let names: Vec<String> =
+                (prefixes.iter().map(|prefix| format!("{prefix}.{name}"))).collect();
+            self.tensor(&names.iter().map(String::as_str).collect::<Vec<_>>(), shape)
+        };
         Ok(Linear {
-            weight: self.tensor(&[&format!("{prefix}.weight")], &[outputs, inputs])?,
-            bias: self.tensor(&[&format!("{prefix}.bias")], &[outputs])?,
+            weight: tensor("weight", &[outputs, inputs])?,
+            bias: tensor("bias", &[outputs])?,
         })
     }
 
@@ -302,20 +366,17 @@ impl Finder<'_> {
         }
         let class = self.spec.architecture.class_name();
         let head_prefix = format!("{}.", self.names.transform);
-        let remedy = if self
-            .checkpoint
-            .names()
-            .any(|name| name.starts_with(&head_prefix))
-        {
+        let mut all = self.checkpoint.names();
+        let has_head = match self.spec.head {
+            Head::Splade(_) => all.any(|name| name.starts_with(&head_prefix)),
+            Head::TokenWeights(_) => true,
+        };
+        let remedy = if has_head {
             format!("the file does not hold a whole {class}: fetch it again")
         } else {
             format!("a SPLADE model needs its masked-language-model head: save it as {class}")
         };
-        Err(Error::model(
-            self.checkpoint.path(),
-            format!("tensor {} is missing", names.join(" or ")),
-            remedy,
-        ))
+        Err(self.checkpoint.lacks(names, &remedy))
     }
 
     fn find(&self, name: &str, shape: &[usize]) -> Result<Option<StoredTensor>> {

@@ -40,7 +40,9 @@ impl Family {
         folder: &Path,
     ) -> Result<Self> {
         let class = config.class().unwrap_or(match architecture {
-            Architecture::XlmRoberta => "XLMRobertaTokenizer",
+            Architecture::XlmRoberta | Architecture::BgeM3 | Architecture::XlmRobertaTokens => {
+                "XLMRobertaTokenizer"
+            }
             Architecture::Camembert => "CamembertTokenizer",
             other => other.class_name(),
         });

@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use server::{HubServer, MODEL_ID, Refusal};
 
 use crate::sandbox::{Run, Sandbox, assert_same_vectors, rows};
@@ -152,6 +153,113 @@ fn what_a_model_does_not_have_is_noted() {
         assert_eq!(fs::read(file).expect("a file"), b"", "{note:?}");
         assert!(!snapshot(&sandbox).join(&note).exists(), "{note:?}");
     }
+}
+
+/// BGE-M3 as its repository has it: layers in files of their own, weights and tokeniser in the older formats, modules, and a
+/// copy of the whole for another runtime.
+fn bge_m3() -> Sandbox {
+    let sandbox = Sandbox::with(&RandomModel::named("bge_m3_bin"));
+    let module = |index: usize, path: &str, class: &str| {
+        let class = format!("sentence_transformers.models.{class}");
+        json!({"idx": index, "name": index.to_string(), "path": path, "type": class})
+    };
+    let modules = json!([
+        module(0, "", "Transformer"),
+        module(1, "1_Pooling", "Pooling"),
+        module(2, "2_Normalize", "Normalize"),
+    ]);
+    sandbox.write("model/modules.json", modules.to_string());
+    for folder in ["1_Pooling", "onnx"] {
+        fs::create_dir(sandbox.path("model").join(folder)).expect("a folder");
+    }
+    let pooling = json!({"word_embedding_dimension": 60, "pooling_mode_cls_token": true});
+    sandbox.write("model/1_Pooling/config.json", pooling.to_string());
+    let length = json!({"max_seq_length": 30, "do_lower_case": false});
+    sandbox.write("model/sentence_bert_config.json", length.to_string());
+    sandbox.write("model/onnx/model.onnx", "the same weights again");
+    sandbox.write("model/README.md", "much to read");
+    sandbox
+}
+
+#[test]
+fn layers_in_files_of_their_own_are_fetched() {
+    const OUTPUTS: &str = "--outputs sparse,dense,colbert";
+    let sandbox = bge_m3();
+    let texts = ["the planet", "火星 <mask>", &"the planet ".repeat(30)];
+    let expected = sandbox.encode_texts(OUTPUTS, &texts);
+    let server = HubServer::start(sandbox.path("model"), Refusal::None);
+    let line = format!("encode --model {MODEL_ID} --input texts.jsonl --output - {OUTPUTS}");
+    let encode = |endpoint: &str| {
+        let run = Run::of(sandbox.command(&line).env("HF_ENDPOINT", endpoint));
+        assert_same_vectors(&rows(&run.succeeds().stdout), &expected);
+    };
+    encode(server.endpoint());
+    assert_eq!(
+        names_in(&snapshot(&sandbox)),
+        [
+            "1_Pooling",
+            "colbert_linear.pt",
+            "config.json",
+            "modules.json",
+            "pytorch_model.bin",
+            "sentence_bert_config.json",
+            "sentencepiece.bpe.model",
+            "sparse_linear.pt",
+            "tokenizer_config.json",
+        ]
+    );
+    let requests = server.requests();
+    encode(server.endpoint());
+    assert_eq!(server.requests(), requests, "all is there");
+    drop(server);
+    encode(&nobody());
+}
+
+/// sentence-transformers, for one, has no use for them.
+#[test]
+fn layers_that_another_program_left_out_are_fetched() {
+    for missing in ["sparse_linear.pt", "colbert_linear.pt"] {
+        let sandbox = bge_m3();
+        let expected = sandbox.encode_texts("", &["red planet", "lazy dog"]);
+        let server = HubServer::start(sandbox.path("model"), Refusal::None);
+        encode(&sandbox, server.endpoint(), None).succeeds();
+        fs::remove_file(snapshot(&sandbox).join(missing)).expect("a link or file");
+        encode(&sandbox, &nobody(), None).fails(1, &["; without network"]);
+        let run = encode(&sandbox, server.endpoint(), None).succeeds();
+        assert_same_vectors(&rows(&run.stdout), &expected);
+        assert!(snapshot(&sandbox).join(missing).is_file());
+    }
+}
+
+/// A repository of an XLMRobertaModel that is no BGE-M3 is fetched, and then told apart.
+#[test]
+fn a_repository_without_layers_is_told_apart() {
+    let sandbox = bge_m3();
+    for layer in ["sparse_linear.pt", "colbert_linear.pt"] {
+        fs::remove_file(sandbox.path("model").join(layer)).expect("it was there");
+    }
+    let server = HubServer::start(sandbox.path("model"), Refusal::None);
+    for endpoint in [server.endpoint(), &nobody()] {
+        let said = "sparse_linear.pt and colbert_linear.pt are missing; an XLMRobertaModel is read as BGE-M3";
+        encode(&sandbox, endpoint, None).fails(1, &[said]);
+    }
+    let notes = names_in(&absences(&sandbox));
+    for layer in ["sparse_linear.pt", "colbert_linear.pt"] {
+        assert!(notes.contains(&layer.into()), "{notes:?}");
+    }
+}
+
+/// A program that notes nothing as absent has left what the hub has.
+#[test]
+fn a_snapshot_of_everything_needs_no_notes_for_what_matters_to_others() {
+    let sandbox = bge_m3();
+    let server = HubServer::start(sandbox.path("model"), Refusal::None);
+    encode(&sandbox, server.endpoint(), None).succeeds();
+    drop(server);
+    for name in ["2_Normalize", "sparse_linear.pt", "colbert_linear.pt"] {
+        assert!(!absences(&sandbox).join(name).exists(), "{name}");
+    }
+    encode(&sandbox, &nobody(), None).succeeds();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Model folders that are incomplete, damaged, hostile or of another kind.
 
+mod bge_m3;
 mod config;
 mod modules;
 mod pickle;

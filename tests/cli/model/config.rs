@@ -27,7 +27,7 @@ fn no_json() {
 #[test]
 fn json_of_something_else() {
     let sandbox = Sandbox::new();
-    let remedy = "lexpeak reads SPLADE models as transformers and sentence-transformers save them";
+    let remedy = "lexpeak reads models as transformers and sentence-transformers save them";
     for content in ["[]", "3", "\"bert\""] {
         sandbox.write("model/config.json", content);
         refuses(&sandbox, CONFIG, "unexpected content: ", remedy);
@@ -37,8 +37,9 @@ fn json_of_something_else() {
 #[test]
 fn unknown_architecture() {
     let remedy = "lexpeak reads BertForMaskedLM, DistilBertForMaskedLM, RobertaForMaskedLM, \
-                  CamembertForMaskedLM, XLMRobertaForMaskedLM (key \"architectures\")";
-    for name in ["GPT2LMHeadModel", "BertModel", "XLMRobertaModel"] {
+                  CamembertForMaskedLM, XLMRobertaForMaskedLM, XLMRobertaModel, \
+                  XLMRobertaForTokenClassification, UniCoilEncoder (key \"architectures\")";
+    for name in ["GPT2LMHeadModel", "BertModel", "RobertaModel"] {
         let sandbox = with_config("architectures", json!([name]));
         let problem = format!("architecture {name} is not supported");
         refuses(&sandbox, CONFIG, &problem, remedy);

@@ -23,7 +23,8 @@ fn unknown_module() {
         modules[1]["type"] = json!("sentence_transformers.models.Pooling");
     });
     let problem = "the module chain MLMTransformer -> Pooling is not supported";
-    let remedy = "lexpeak reads the chain MLMTransformer -> SpladePooling";
+    let remedy = "lexpeak reads the chains MLMTransformer -> SpladePooling and \
+                  Transformer -> Pooling -> Normalize";
     refuses(&sandbox, MODULES, problem, remedy);
 }
 
@@ -80,6 +81,6 @@ fn unknown_pooling() {
         config["pooling_strategy"] = json!("mean");
     });
     let problem = "unexpected content: unknown variant `mean`, expected `max` or `sum`";
-    let remedy = "lexpeak reads SPLADE models";
+    let remedy = "lexpeak reads models";
     refuses(&sandbox, POOLING, problem, remedy);
 }

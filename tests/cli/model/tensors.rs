@@ -7,15 +7,31 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::refuses;
 use crate::sandbox::Sandbox;
+use crate::support::random_tensors::RandomTensor;
 
 const FILE: &str = "model.safetensors";
 
 /// A tensor of a safetensors file, taken out to be changed.
-struct Tensor {
-    name: String,
+pub struct Tensor {
+    pub name: String,
     dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
+    pub shape: Vec<usize>,
+    pub bytes: Vec<u8>,
+}
+
+impl From<RandomTensor> for Tensor {
+    fn from(tensor: RandomTensor) -> Self {
+        Self {
+            name: tensor.name,
+            dtype: Dtype::F32,
+            shape: tensor.shape,
+            bytes: tensor
+                .values
+                .into_iter()
+                .flat_map(f32::to_le_bytes)
+                .collect(),
+        }
+    }
 }
 
 impl Tensor {
@@ -28,6 +44,12 @@ impl Tensor {
 /// A model whose tensors were changed.
 fn with_tensors(edit: impl FnOnce(&mut Vec<Tensor>)) -> Sandbox {
     let sandbox = Sandbox::new();
+    edit_tensors(&sandbox, edit);
+    sandbox
+}
+
+/// Changes the tensors of the model in `sandbox`.
+pub fn edit_tensors(sandbox: &Sandbox, edit: impl FnOnce(&mut Vec<Tensor>)) {
     let path = sandbox.path("model").join(FILE);
     let file = fs::read(&path).expect("the weights are there");
     let file = SafeTensors::deserialize(&file).expect("they are whole");
@@ -41,7 +63,6 @@ fn with_tensors(edit: impl FnOnce(&mut Vec<Tensor>)) -> Sandbox {
     edit(&mut tensors);
     let views = tensors.iter().map(|tensor| (&tensor.name, tensor.view()));
     safetensors::serialize_to_file(views, None, &path).expect("they are written");
-    sandbox
 }
 
 /// A model in which the tensor `name` was changed.
