@@ -11,16 +11,17 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::cpu::CpuEngine;
 use crate::cuda;
 use crate::deal::deal;
+use crate::embeddings::{Embeddings, OutputSizes, Outputs};
 use crate::engine::{Device, Dtype, Encoded, Engine, EngineDescription, Memory, Want};
 use crate::engine_pool::EnginePool;
 use crate::error::{Error, Result};
-use crate::model::{Model, ModelSpec, Prompts};
+use crate::model::{Head, Model, ModelSpec, Prompts};
 use crate::pack::{PackedBatch, Packer};
 use crate::prune::Pruning;
 use crate::sparse::SparseRows;
 use crate::tokenize::{TokenSequence, Tokenizer};
 
-/// Turns texts into learned sparse vectors.
+/// Turns texts into learned sparse vectors, and into dense ones where the model gives them.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), lexpeak::Error> {
@@ -91,12 +92,27 @@ pub struct EncodeOptions {
     pub role: Role,
     /// Longest input in tokens, special ones included; longer texts lose their end. Default: the model's own.
     pub max_length: Option<usize>,
+    /// Which of the model's outputs are wanted.
+    pub outputs: Outputs,
+    /// A dense vector is made of so many values of the hidden state, the first ones, before it is normalised. Default: all.
+    pub truncate_dim: Option<usize>,
     /// What becomes of special tokens.
     pub special_tokens: SpecialTokens,
     /// Only weights above this are kept.
     pub min_weight: f32,
     /// At most so many weights a text are kept, the heaviest. Default: all.
     pub top_k: Option<usize>,
+}
+
+impl EncodeOptions {
+    /// The same with the sparse output alone.
+    fn sparse_only(&self) -> Self {
+        Self {
+            outputs: Outputs::default(),
+            truncate_dim: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// One weight of a text, with where it comes from.
@@ -255,7 +271,7 @@ impl Encoder {
         }
     }
 
-    /// The sparse vectors of `texts`, one row a text, in their order.
+    /// The sparse vectors of `texts`, one row a text, in their order, whatever outputs `options` name.
     ///
     /// # Errors
     ///
@@ -265,6 +281,20 @@ impl Encoder {
         texts: &[T],
         options: &EncodeOptions,
     ) -> Result<SparseRows> {
+        let embeddings = self.embed(texts, &options.sparse_only())?;
+        Ok(embeddings.sparse.expect("it was asked for. This is a bug"))
+    }
+
+    /// The outputs that `options` name for `texts`, in their order, from one forward pass.
+    ///
+    /// # Errors
+    ///
+    /// An output that the model does not have, an option without sense, or a model whose numbers overflow.
+    pub fn embed<T: AsRef<str> + Sync>(
+        &self,
+        texts: &[T],
+        options: &EncodeOptions,
+    ) -> Result<Embeddings> {
         let job = self.job(options)?;
         let mut packer = job.packer();
         let mut batches = Vec::new();
@@ -273,7 +303,7 @@ impl Encoder {
         }
         batches.extend(packer.finish());
 
-        let mut rows = Ok(SparseRows::with_capacity(texts.len(), 0));
+        let mut all = Ok(Embeddings::new(job.outputs));
         deal(
             self.hands().min(batches.len().max(1)),
             |give| {
@@ -281,14 +311,14 @@ impl Encoder {
             },
             |batch| job.encode_batch(&batch),
             |encoded| {
-                match (&mut rows, encoded) {
-                    (Ok(rows), Ok(encoded)) => rows.append(&encoded),
-                    (_, failed) => rows = failed,
+                match (&mut all, encoded) {
+                    (Ok(all), Ok(encoded)) => all.append(&encoded),
+                    (_, failed) => all = failed,
                 }
-                rows.is_ok()
+                all.is_ok()
             },
         );
-        rows
+        all
     }
 
     /// The weights of one text, heaviest first, each with the input token it comes from.
@@ -297,11 +327,15 @@ impl Encoder {
     ///
     /// As for [`encode`](Self::encode).
     pub fn explain(&self, text: &str, options: &EncodeOptions) -> Result<Vec<Term>> {
-        let job = self.job(options)?;
+        let job = self.job(&options.sparse_only())?;
         let sequence = job.tokenize(&[text]).remove(0)?;
         let mut batch = PackedBatch::new();
         batch.push(&sequence, job.pool_special);
-        let Encoded { rows, positions } = self.compute(&batch, job.want(true))?;
+        let Encoded {
+            embeddings,
+            positions,
+        } = self.compute(&batch, job.want(true))?;
+        let rows = embeddings.sparse.expect("it was asked for. This is a bug");
         let row = rows.row(0);
         let mut terms: Vec<Term> = job
             .pruning
@@ -357,9 +391,15 @@ impl Encoder {
         self.wanted_batch_tokens
     }
 
-    /// What the engine holds in memory, and needs for batches; on GPUs, each of them.
+    /// What the engine holds in memory, and needs for batches of [`largest_batch`](Self::largest_batch) tokens.
     pub fn memory(&self) -> Memory {
-        self.engines.take().memory(self.batch_tokens)
+        self.engines.take().memory(self.largest_batch())
+    }
+
+    /// Tokens of the largest batch unless longer texts are asked for: a text is never divided, however few tokens are to be
+    /// computed at a time.
+    pub fn largest_batch(&self) -> usize {
+        self.batch_tokens.max(self.spec.max_length)
     }
 
     /// Batches that are worked on at once.
@@ -367,13 +407,13 @@ impl Encoder {
         self.engines.len()
     }
 
-    /// Checks `options` without a text.
+    /// Checks `options` without a text, and tells the sizes of the outputs that they name.
     ///
     /// # Errors
     ///
     /// An option without sense for this model.
-    pub fn check(&self, options: &EncodeOptions) -> Result<()> {
-        self.job(options).map(drop)
+    pub fn check(&self, options: &EncodeOptions) -> Result<OutputSizes> {
+        Ok(self.job(options)?.outputs)
     }
 
     /// Checks `options` and binds them to this encoder.
@@ -393,7 +433,16 @@ impl Encoder {
                 "weights are greater than 0: ask for 0 or more",
             ));
         }
+        let mut excluded = match options.special_tokens {
+            SpecialTokens::ZeroColumns => self.tokenizer.special_ids().to_vec(),
+            SpecialTokens::Keep | SpecialTokens::DropPositions => Vec::new(),
+        };
+        if let Head::TokenWeights(_) = self.spec.head {
+            excluded.extend_from_slice(self.tokenizer.unweighted_ids());
+            excluded.sort_unstable();
+        }
         Ok(Job {
+            outputs: self.output_sizes(options)?,
             encoder: self,
             prompt: match options.role {
                 Role::Document => &self.prompts.document,
@@ -402,12 +451,68 @@ impl Encoder {
             max_length,
             pool_special: options.special_tokens != SpecialTokens::DropPositions,
             pruning: Pruning {
-                excluded: match options.special_tokens {
-                    SpecialTokens::ZeroColumns => self.tokenizer.special_ids().to_vec(),
-                    SpecialTokens::Keep | SpecialTokens::DropPositions => Vec::new(),
-                },
+                excluded,
                 min_weight: options.min_weight,
                 top_k: options.top_k,
+            },
+        })
+    }
+
+    fn output_sizes(&self, options: &EncodeOptions) -> Result<OutputSizes> {
+        let Outputs {
+            sparse,
+            dense,
+            colbert,
+        } = options.outputs;
+        let has = self.spec.head.outputs();
+        let missing = [
+            (dense && !has.dense, "dense"),
+            (colbert && !has.colbert, "colbert"),
+        ];
+        if let Some((_, name)) = missing.into_iter().find(|(missing, _)| *missing) {
+            let class = self.spec.architecture.class_name();
+            let named = if has.dense {
+                "sparse and dense"
+            } else {
+                "sparse"
+            };
+            return Err(Error::usage(
+                format!("{class} has no {name} output"),
+                format!("ask for {named}"),
+            ));
+        }
+        if !(sparse || dense || colbert) {
+            return Err(Error::usage(
+                "no output",
+                "ask for at least one of sparse, dense and colbert",
+            ));
+        }
+        if !dense && options.truncate_dim.is_some() {
+            return Err(Error::usage(
+                "a size of dense vectors, which are not asked for",
+                "ask for them, too, or leave the size out",
+            ));
+        }
+        if !sparse && (options.top_k.is_some() || options.min_weight > 0.0) {
+            return Err(Error::usage(
+                "limits on the weights of sparse rows, which are not asked for",
+                "ask for them, too, or leave the limits out",
+            ));
+        }
+        let hidden = self.spec.hidden_size;
+        let dense_size = options.truncate_dim.unwrap_or(hidden);
+        if !(1..=hidden).contains(&dense_size) {
+            return Err(Error::usage(
+                format!("a dense vector of {dense_size} values"),
+                format!("ask for 1 to {hidden}"),
+            ));
+        }
+        Ok(OutputSizes {
+            sparse,
+            dense: dense.then_some(dense_size),
+            colbert: match self.spec.head {
+                Head::TokenWeights(head) if colbert => head.colbert_size,
+                Head::TokenWeights(_) | Head::Splade(_) => None,
             },
         })
     }
@@ -440,6 +545,7 @@ pub(crate) struct Job<'a> {
     prompt: &'a str,
     max_length: usize,
     pool_special: bool,
+    outputs: OutputSizes,
     pruning: Pruning,
 }
 
@@ -471,6 +577,7 @@ impl Job<'_> {
             top_k,
         } = &self.pruning;
         Want {
+            outputs: self.outputs,
             positions,
             min_weight: *min_weight,
             // Ids are excluded before the heaviest of the others are chosen.
@@ -478,8 +585,9 @@ impl Job<'_> {
         }
     }
 
-    pub(crate) fn encode_batch(&self, batch: &PackedBatch) -> Result<SparseRows> {
-        let encoded = self.encoder.compute(batch, self.want(false))?;
-        Ok(self.pruning.apply(encoded.rows))
+    pub(crate) fn encode_batch(&self, batch: &PackedBatch) -> Result<Embeddings> {
+        let mut embeddings = self.encoder.compute(batch, self.want(false))?.embeddings;
+        embeddings.sparse = embeddings.sparse.map(|rows| self.pruning.apply(rows));
+        Ok(embeddings)
     }
 }

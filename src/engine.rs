@@ -1,4 +1,4 @@
-//! The seam between the host side and whatever computes: packed batch in, sparse rows out.
+//! The seam between the host side and whatever computes: packed batch in, sparse rows and vectors out.
 
 #![forbid(unsafe_code)]
 
@@ -9,22 +9,25 @@ use std::thread;
 
 use crate::cpu;
 use crate::cuda;
+use crate::embeddings::{Embeddings, OutputSizes};
 use crate::error::{Error, Result};
 use crate::pack::PackedBatch;
 use crate::sparse::SparseRows;
 
-/// Computes the sparse rows of packed batches.
+/// Computes the outputs for packed batches.
 pub(crate) trait Engine: Send {
-    /// One row a document, in the batch's order; every weight > 0 is in it.
+    /// The outputs for the documents, in the batch's order; every weight > 0 is in their sparse rows.
     fn encode(&mut self, batch: &PackedBatch, want: Want) -> Result<Encoded>;
 
-    /// What it holds, and needs for batches of `tokens` tokens.
+    /// What it holds, and needs at most for batches of `tokens` tokens.
     fn memory(&self, tokens: usize) -> Memory;
 }
 
-/// What an engine is asked for beside the rows.
-#[derive(Clone, Copy, Debug, Default)]
+/// What an engine is asked for.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Want {
+    /// Of a dense vector that is shorter than a hidden state, the first values are taken before it is normalised.
+    pub(crate) outputs: OutputSizes,
     /// For every weight, the position of the token that won the max (under sum pooling: that gave most).
     pub(crate) positions: bool,
     /// Weights up to this are not needed; an engine may leave them out.
@@ -44,36 +47,49 @@ pub(crate) struct Want {
 /// What an engine gives back.
 #[derive(Debug)]
 pub(crate) struct Encoded {
-    pub(crate) rows: SparseRows,
-    /// Beside each entry of `rows`: the position in its document, counted from 0. Empty unless wanted.
+    pub(crate) embeddings: Embeddings,
+    /// Beside each entry of the sparse rows: the position in its document, counted from 0. Empty unless wanted.
     pub(crate) positions: Vec<u32>,
 }
 
 impl Encoded {
-    /// The rows of documents without a token.
-    pub(crate) fn empty_rows(documents: usize) -> Self {
-        let mut rows = SparseRows::with_capacity(documents, 0);
-        (0..documents).for_each(|_| rows.push([]));
+    /// Those without positions.
+    pub(crate) fn new(embeddings: Embeddings) -> Self {
         Self {
-            rows,
+            embeddings,
             positions: Vec::new(),
         }
     }
 
-    /// Appends the rows of `other`, and their positions.
+    /// Those of a head that gives sparse rows only.
+    pub(crate) fn sparse(rows: SparseRows, positions: Vec<u32>) -> Self {
+        Self {
+            embeddings: Embeddings {
+                sparse: Some(rows),
+                dense: None,
+                colbert: None,
+            },
+            positions,
+        }
+    }
+
+    /// Appends what is there for the documents of `other`.
     #[cfg(lexpeak_cuda)]
     pub(crate) fn append(&mut self, other: Self) {
-        self.rows.append(&other.rows);
+        self.embeddings.append(&other.embeddings);
         self.positions.extend(other.positions);
     }
 
     /// Turns positions among the pooled rows of a document into positions among its tokens.
     pub(crate) fn place_in_documents(&mut self, batch: &PackedBatch) {
+        let Some(rows) = self.embeddings.sparse.as_ref() else {
+            return;
+        };
         if self.positions.is_empty() {
             return;
         }
         for document in 0..batch.len() {
-            let entries = self.rows.row_starts()[document]..self.rows.row_starts()[document + 1];
+            let entries = rows.row_starts()[document]..rows.row_starts()[document + 1];
             for position in &mut self.positions[entries] {
                 let row = batch.pooled()[(batch.cu_pooled()[document] + *position) as usize];
                 *position = row - batch.cu_seqlens()[document];
@@ -82,14 +98,17 @@ impl Encoded {
     }
 }
 
-/// Memory of an engine, in bytes.
+/// Memory of an engine, in bytes: the host's on the CPU, that of each GPU on GPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Memory {
     /// Weights, mapped from their file or converted.
     pub weights: usize,
-    /// Activations of one batch.
-    pub activations: usize,
+    /// Activations of one batch, used again for the next; on GPUs also what goes there and comes back.
+    pub arena: usize,
+    /// The most at any time: weights, arena, and on the CPU the vectors of batches on their way to the output. The
+    /// program, its tokeniser and sparse rows come on top.
+    pub peak: usize,
 }
 
 /// Where to compute.

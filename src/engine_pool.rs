@@ -97,6 +97,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::embeddings::Embeddings;
     use crate::engine::{Encoded, Memory, Want};
     use crate::error::Result;
     use crate::pack::PackedBatch;
@@ -105,14 +106,16 @@ mod tests {
     struct Numbered(usize);
 
     impl Engine for Numbered {
-        fn encode(&mut self, batch: &PackedBatch, _: Want) -> Result<Encoded> {
-            Ok(Encoded::empty_rows(batch.len()))
+        fn encode(&mut self, batch: &PackedBatch, want: Want) -> Result<Encoded> {
+            let embeddings = Embeddings::of_empty_documents(batch.len(), want.outputs);
+            Ok(Encoded::new(embeddings))
         }
 
         fn memory(&self, _: usize) -> Memory {
             Memory {
                 weights: self.0,
-                activations: 0,
+                arena: 0,
+                peak: self.0,
             }
         }
     }

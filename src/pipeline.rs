@@ -19,11 +19,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::deal::deal;
+use crate::embeddings::Embeddings;
 use crate::encoder::{EncodeOptions, Encoder, Job};
 use crate::error::{Category, Error, Result};
 use crate::input::{Document, DocumentId};
 use crate::pack::{PackedBatch, Packer};
-use crate::sparse::SparseRows;
 use crate::tokenize::TokenSequence;
 use crate::write::RowWriter;
 
@@ -78,12 +78,10 @@ impl Summary {
         self.documents += batch.ids.len() as u64;
         self.tokens += batch.tokens as u64;
         self.truncated += batch.truncated;
-        self.empty += batch
-            .rows
-            .iter()
-            .filter(|row| row.indices.is_empty())
-            .count() as u64;
-        self.non_zeros += batch.rows.non_zeros() as u64;
+        if let Some(rows) = &batch.embeddings.sparse {
+            self.empty += rows.iter().filter(|row| row.indices.is_empty()).count() as u64;
+            self.non_zeros += rows.non_zeros() as u64;
+        }
     }
 }
 
@@ -96,7 +94,7 @@ struct Chunk {
 /// Finished documents.
 struct RowBatch {
     ids: Vec<DocumentId>,
-    rows: SparseRows,
+    embeddings: Embeddings,
     tokens: usize,
     truncated: u64,
 }
@@ -149,8 +147,8 @@ where
         match batches.recv_timeout(STOP_POLL) {
             Ok(batch) => {
                 let batch: RowBatch = batch?;
-                for (id, row) in batch.ids.iter().zip(batch.rows.iter()) {
-                    writer.write(id, row)?;
+                for (id, embedding) in batch.ids.iter().zip(batch.embeddings.iter()) {
+                    writer.write(id, embedding)?;
                 }
                 summary.add(&batch);
                 summary.elapsed = start.elapsed();
@@ -285,7 +283,7 @@ fn pack(
 }
 
 fn encode(job: &Job<'_>, batch: &PackedBatch, documents: Packed) -> Result<RowBatch> {
-    let rows = job
+    let embeddings = job
         .encode_batch(batch)
         .map_err(|error| match documents.as_slice() {
             [(id, _)] => error.of_document(id.as_json()),
@@ -298,6 +296,6 @@ fn encode(job: &Job<'_>, batch: &PackedBatch, documents: Packed) -> Result<RowBa
         truncated: documents.iter().filter(|(_, truncated)| *truncated).count() as u64,
         ids: documents.into_iter().map(|(id, _)| id).collect(),
         tokens: batch.tokens(),
-        rows,
+        embeddings,
     })
 }

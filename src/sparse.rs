@@ -1,4 +1,4 @@
-//! Sparse rows: what every engine produces and every writer takes.
+//! Sparse rows, which every model gives.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,8 @@
 //! Bidirectional self-attention over packed documents: softmax(Q·Kᵀ / √D)·V, one document and head
 //! at a time. A document sees only itself, so there is nothing to mask.
+//!
+//! The scores of a long document never exist at once: they are made for a block of queries and keys at a time, with the
+//! largest score and the sum of each query so far (Milakov and Gimelshein, arXiv 1805.02867).
 
 #![forbid(unsafe_code)]
 
@@ -8,11 +11,12 @@ use rayon::prelude::*;
 use super::documents::split_by_document;
 use super::elementary::exp;
 use super::matrix::{Matrix, MatrixMut, Threads, Write, multiply};
-use super::simd::{Loops, MultiplyAdd, map_and_sum, max, vectorized};
+use super::simd::{Loops, MultiplyAdd, larger, map_and_sum, max, vectorized};
 
-/// Query rows a task: the scores of a block against 512 keys are 256 KB, half of a core's L2 on
-/// common servers, and a long document is spread over the cores.
+/// Query rows a task, and keys at a time: their scores are 256 KB, half of a core's L2 on common
+/// servers, and a long document is spread over the cores.
 const QUERY_ROWS: usize = 128;
+const KEYS: usize = 512;
 
 /// Some rows of one document's context, to be computed by one thread.
 struct Task<'a> {
@@ -27,8 +31,17 @@ struct Task<'a> {
 /// Space of one thread.
 #[derive(Default)]
 struct Scratch {
-    scores: Vec<f32>,       // [rows, tokens]
-    inverse_sums: Vec<f32>, // [rows]
+    scores: Vec<f32>, // [rows, keys]
+    softmax: RunningSoftmax,
+}
+
+/// What is known of the scores so far, for every query row of a task.
+#[derive(Default)]
+struct RunningSoftmax {
+    largest: Vec<f32>, // [rows]
+    sums: Vec<f32>,    // [rows] of exp(score - largest)
+    /// [rows]: what the sums and products of the blocks before are to be multiplied by, since a larger score came.
+    factors: Vec<f32>,
 }
 
 /// `context[t] = softmax(q[t]·Kᵀ / √D)·V` for every token, head by head.
@@ -75,12 +88,8 @@ fn attend(
     let rows = task.context.len() / hidden_size;
     let tokens = task.tokens;
     let scale = 1.0 / (head_size as f32).sqrt();
-    let Scratch {
-        scores,
-        inverse_sums,
-    } = scratch;
-    scores.resize(rows * tokens, 0.0);
-    inverse_sums.resize(rows, 0.0);
+    let Scratch { scores, softmax } = scratch;
+    scores.resize(rows * tokens.min(KEYS), 0.0);
 
     for head in 0..num_heads {
         let column = head * head_size;
@@ -93,44 +102,83 @@ fn attend(
             )
         };
         let queries = part(task.query, rows, 0); // [rows, D]
-        let keys = part(task.document, tokens, 1); // [tokens, D]
-        let values = part(task.document, tokens, 2); // [tokens, D]
-
-        let out = MatrixMut::new(scores, rows, tokens, tokens);
-        multiply(
-            out,
-            Write::Overwrite,
-            scale,
-            queries,
-            keys.transposed(),
-            Threads::One,
-        );
+        softmax.restart(rows);
+        for first in (0..tokens).step_by(KEYS) {
+            let count = KEYS.min(tokens - first);
+            let keys = part(task.document + first, count, 1); // [keys, D]
+            let values = part(task.document + first, count, 2); // [keys, D]
+            let scores = &mut scores[..rows * count];
+            multiply(
+                MatrixMut::new(scores, rows, count, count),
+                Write::Overwrite,
+                scale,
+                queries,
+                keys.transposed(),
+                Threads::One,
+            );
+            vectorized(ExpRows {
+                scores,
+                keys: count,
+                softmax,
+            });
+            let write = if first == 0 {
+                Write::Overwrite
+            } else {
+                scale_rows(
+                    task.context,
+                    hidden_size,
+                    column,
+                    head_size,
+                    &softmax.factors,
+                );
+                Write::Add
+            };
+            let out = MatrixMut::new(&mut task.context[column..], rows, head_size, hidden_size);
+            let weights = Matrix::new(scores, rows, count, count);
+            multiply(out, write, 1.0, weights, values, Threads::One);
+        }
         // Division by the sums waits for the product, which is narrower than the scores.
-        vectorized(ExpRows {
-            scores,
-            tokens,
-            inverse_sums,
-        });
-        let out = MatrixMut::new(&mut task.context[column..], rows, head_size, hidden_size);
-        let weights = Matrix::new(scores, rows, tokens, tokens);
-        multiply(out, Write::Overwrite, 1.0, weights, values, Threads::One);
-        for (row, &inverse) in task
-            .context
-            .chunks_exact_mut(hidden_size)
-            .zip(&*inverse_sums)
-        {
-            for x in &mut row[column..][..head_size] {
-                *x *= inverse;
-            }
+        for sum in &mut softmax.sums {
+            *sum = 1.0 / *sum;
+        }
+        scale_rows(task.context, hidden_size, column, head_size, &softmax.sums);
+    }
+}
+
+/// Multiplies every row's values of one head by the row's factor.
+fn scale_rows(
+    context: &mut [f32], // [rows, H]
+    hidden_size: usize,
+    column: usize,
+    head_size: usize,
+    factors: &[f32], // [rows]
+) {
+    for (row, &factor) in context.chunks_exact_mut(hidden_size).zip(factors) {
+        for x in &mut row[column..][..head_size] {
+            *x *= factor;
         }
     }
 }
 
-/// Replaces every row of scores by `exp(score - largest)`, and gives `1 / sum` of each.
+impl RunningSoftmax {
+    /// Nothing is known of `rows` rows.
+    fn restart(&mut self, rows: usize) {
+        for (numbers, nothing) in [
+            (&mut self.largest, f32::NEG_INFINITY),
+            (&mut self.sums, 0.0),
+            (&mut self.factors, 0.0),
+        ] {
+            numbers.clear();
+            numbers.resize(rows, nothing);
+        }
+    }
+}
+
+/// Replaces every row of scores by `exp(score - largest)`, with the largest of the row so far.
 struct ExpRows<'a> {
-    scores: &'a mut [f32], // [rows, tokens]
-    tokens: usize,
-    inverse_sums: &'a mut [f32], // [rows]
+    scores: &'a mut [f32], // [rows, keys]
+    keys: usize,
+    softmax: &'a mut RunningSoftmax,
 }
 
 impl Loops for ExpRows<'_> {
@@ -138,10 +186,70 @@ impl Loops for ExpRows<'_> {
 
     #[inline(always)]
     fn run(self, fma: MultiplyAdd) {
-        let rows = self.scores.chunks_exact_mut(self.tokens);
-        for (row, inverse) in rows.zip(self.inverse_sums) {
-            let largest = max(row);
-            *inverse = 1.0 / map_and_sum(row, |x| exp(fma, x - largest));
+        let RunningSoftmax {
+            largest,
+            sums,
+            factors,
+        } = self.softmax;
+        let known = largest.iter_mut().zip(sums).zip(factors);
+        let rows = self.scores.chunks_exact_mut(self.keys);
+        for (row, ((largest, sum), factor)) in rows.zip(known) {
+            let new = larger(*largest, max(row));
+            *factor = exp(fma, *largest - new);
+            *sum = *sum * *factor + map_and_sum(row, |x| exp(fma, x - new));
+            *largest = new;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `[T, 3H]` of one document and head: query and key of every token are single numbers, its value is its number.
+    fn attended(queries: &[f32], keys: &[f32]) -> Vec<f32> {
+        let tokens = keys.len();
+        let qkv: Vec<f32> = (0..tokens)
+            .flat_map(|token| [queries[token % queries.len()], keys[token], token as f32])
+            .collect();
+        let mut context = vec![f32::NAN; tokens];
+        attention(&mut context, &qkv, &[0, tokens as u32], 1, 1);
+        context
+    }
+
+    /// Around one block of keys and two, with the largest score first, last, and far above those of the blocks before.
+    #[test]
+    fn blocks_of_keys_make_one_softmax() {
+        for tokens in [1, 2, 511, 512, 513, 1024, 1025, 1600] {
+            for slope in [0.001, -0.001, 0.3, -0.3] {
+                let keys: Vec<f32> = (0..tokens).map(|token| token as f32 * slope).collect();
+                let found = attended(&[1.0], &keys);
+                let largest = keys.iter().fold(f32::MIN, |a, &b| a.max(b));
+                let weights = keys.iter().map(|key| f64::from(key - largest).exp());
+                let sum: f64 = weights.clone().sum();
+                let values = weights
+                    .enumerate()
+                    .map(|(token, weight)| token as f64 * weight);
+                let expected = values.sum::<f64>() / sum;
+                for found in found {
+                    let error = (f64::from(found) - expected).abs();
+                    assert!(
+                        error <= 2e-6 * tokens as f64,
+                        "{tokens} tokens, slope {slope}: {found}, expected {expected}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Whoever looks at the result must see it.
+    #[test]
+    fn scores_that_overflow_are_no_number() {
+        for (query, key) in [(1e30, -1e30), (1e30, 1e30)] {
+            for tokens in [3, 700] {
+                let found = attended(&[query], &vec![key; tokens]);
+                assert!(found.iter().all(|value| value.is_nan()), "{query} {key}");
+            }
         }
     }
 }

@@ -4,23 +4,28 @@ mod attention;
 mod documents;
 mod elementary;
 mod embed;
+mod finite;
 mod forward;
 mod layer_norm;
 mod linear;
 mod matrix;
+mod max_sim;
 mod pooling;
 mod simd;
 mod splade_head;
+mod token_head;
 
+use crate::embeddings::Embeddings;
 use crate::engine::{Encoded, Engine, Memory, Want};
 use crate::error::Result;
-use crate::model::{Floats, Model, ModelSpec, ModelWeights};
+use crate::model::{Floats, Head, HeadWeights, Model, ModelSpec, ModelWeights};
 use crate::pack::PackedBatch;
+use finite::check_finite;
 use forward::{Activations, forward};
-use layer_norm::layer_norm;
-use linear::{add_bias_gelu, linear_without_bias};
+pub(crate) use max_sim::max_sim;
 pub(crate) use simd::instructions;
-use splade_head::{Projection, check_finite, splade_head};
+use splade_head::PooledHead;
+use token_head::token_head;
 
 /// A model in memory, ready to compute on the threads of the pool that calls it.
 #[derive(Debug)]
@@ -29,8 +34,17 @@ pub(crate) struct CpuEngine {
     weights: ModelWeights<Floats>,
     weight_bytes: usize,
     activations: Activations,
-    pooled: Vec<f32>,      // [P, H] hidden states that the head sees
-    transformed: Vec<f32>, // [P, H] behind the head's transform
+    head: HeadSpace,
+}
+
+/// Whose results are there at once: one that is computed, two that wait, one that is written.
+const BATCHES_ON_THEIR_WAY: usize = 4;
+
+/// Space for what a head computes. It grows to the largest batch and is used again.
+#[derive(Debug, Default)]
+struct HeadSpace {
+    pooled: Vec<f32>, // [P, H] hidden states that the SPLADE head sees
+    rows: Vec<f32>,   // [P, H] behind its transform; or the vectors of all tokens, [T, M]
 }
 
 impl CpuEngine {
@@ -51,8 +65,7 @@ impl CpuEngine {
             weights,
             weight_bytes,
             activations: Activations::default(),
-            pooled: Vec::new(),
-            transformed: Vec::new(),
+            head: HeadSpace::default(),
         })
     }
 }
@@ -60,43 +73,47 @@ impl CpuEngine {
 impl Engine for CpuEngine {
     fn encode(&mut self, batch: &PackedBatch, want: Want) -> Result<Encoded> {
         if batch.tokens() == 0 {
-            return Ok(Encoded::empty_rows(batch.len()));
+            let embeddings = Embeddings::of_empty_documents(batch.len(), want.outputs);
+            return Ok(Encoded::new(embeddings));
         }
-        let (h, head) = (self.spec.hidden_size, &self.weights.head);
-        let mut hidden: &[f32] = forward(&mut self.activations, batch, &self.weights, &self.spec); // [T, H]
-        if batch.pooled().len() < batch.tokens() {
-            self.pooled.clear();
-            for &row in batch.pooled() {
-                self.pooled
-                    .extend_from_slice(&hidden[row as usize * h..][..h]);
+        let hidden = forward(&mut self.activations, batch, &self.weights, &self.spec); // [T, H]
+        match &self.weights.head {
+            HeadWeights::Splade(splade, head) => {
+                let head = PooledHead {
+                    splade: *splade,
+                    head,
+                    words: &self.weights.embeddings.words,
+                    eps: self.spec.layer_norm_eps,
+                };
+                head.encode(&mut self.head, hidden, batch, want)
             }
-            hidden = &self.pooled; // [P, H]
+            HeadWeights::Token(head) => {
+                check_finite(hidden)?;
+                token_head(&mut self.head.rows, hidden, head, batch, want)
+            }
         }
-
-        self.transformed.resize(hidden.len(), 0.0);
-        linear_without_bias(&mut self.transformed, hidden, &head.transform); // [P, H]
-        add_bias_gelu(&mut self.transformed, &head.transform.bias);
-        layer_norm(&mut self.transformed, &head.norm, self.spec.layer_norm_eps);
-        check_finite(&self.transformed)?;
-
-        let projection = Projection {
-            hidden: &self.transformed,
-            decoder: head
-                .decoder
-                .as_ref()
-                .unwrap_or(&self.weights.embeddings.words),
-            bias: &head.bias,
-        };
-        let mut encoded = splade_head(projection, self.spec.head, batch.cu_pooled(), want)?;
-        encoded.place_in_documents(batch);
-        Ok(encoded)
     }
 
     fn memory(&self, tokens: usize) -> Memory {
-        let floats_a_token = Activations::floats_a_token(&self.spec) + 2 * self.spec.hidden_size;
+        let (of_head, of_results) = match self.spec.head {
+            Head::Splade(_) => (2 * self.spec.hidden_size, 0),
+            Head::TokenWeights(head) => {
+                let colbert = head.colbert_size.unwrap_or(0);
+                // A document has two tokens or more, of which one gives the dense vector.
+                let dense = if head.dense {
+                    self.spec.hidden_size / 2
+                } else {
+                    0
+                };
+                (colbert, colbert.max(dense))
+            }
+        };
+        let bytes = |floats_a_token: usize| tokens * floats_a_token * size_of::<f32>();
+        let arena = bytes(Activations::floats_a_token(&self.spec) + of_head);
         Memory {
             weights: self.weight_bytes,
-            activations: tokens * floats_a_token * size_of::<f32>(),
+            arena,
+            peak: self.weight_bytes + arena + BATCHES_ON_THEIR_WAY * bytes(of_results),
         }
     }
 }

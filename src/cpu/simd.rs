@@ -95,6 +95,20 @@ pub(super) fn sum(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     lanes.iter().sum::<f32>() + rest.iter().map(|&x| term(x)).sum::<f32>()
 }
 
+/// The sum of the products of two slices of one length.
+#[inline(always)]
+pub(super) fn dot(fma: MultiplyAdd, a: &[f32], b: &[f32]) -> f32 {
+    let ((chunks, rest), (others, other_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut lanes = [0.0; LANES];
+    for (chunk, other) in chunks.iter().zip(others) {
+        for ((lane, &x), &y) in lanes.iter_mut().zip(chunk).zip(other) {
+            *lane = fma.of(x, y, *lane);
+        }
+    }
+    let rest = rest.iter().zip(other_rest).map(|(&x, &y)| x * y);
+    lanes.iter().sum::<f32>() + rest.sum::<f32>()
+}
+
 /// Replaces every x by `map(x)`, and gives the sum of the results.
 #[inline(always)]
 pub(super) fn map_and_sum(values: &mut [f32], map: impl Fn(f32) -> f32) -> f32 {

@@ -10,12 +10,16 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::HeadSpace;
+use super::finite::{check_finite, overflow};
+use super::layer_norm::layer_norm;
+use super::linear::{add_bias_gelu, linear_without_bias};
 use super::matrix::{Matrix, MatrixMut, Threads, Write, multiply};
 use super::pooling::RunningPool;
-use super::simd::{Loops, MultiplyAdd, sum, vectorized};
 use crate::engine::{Encoded, Want};
-use crate::error::{Error, Result};
-use crate::model::{Activation, Pooling, SpladeHead};
+use crate::error::Result;
+use crate::model::{Activation, Floats, MlmHead, Pooling, SpladeHead};
+use crate::pack::PackedBatch;
 use crate::sparse::SparseRows;
 
 /// Vocabulary columns a task, and rows of hidden states at a time: a block of logits is 256 KB,
@@ -28,10 +32,10 @@ const EMIT_COLUMNS: usize = 16;
 
 /// What the head multiplies: hidden states of the pooled rows, and the decoder.
 #[derive(Clone, Copy)]
-pub(super) struct Projection<'a> {
-    pub(super) hidden: &'a [f32],  // [P, H], after the head's transform
-    pub(super) decoder: &'a [f32], // [V, H]
-    pub(super) bias: &'a [f32],    // [V]
+struct Projection<'a> {
+    hidden: &'a [f32],  // [P, H], after the head's transform
+    decoder: &'a [f32], // [V, H]
+    bias: &'a [f32],    // [V]
 }
 
 /// The weights of one panel of the vocabulary for every document.
@@ -50,9 +54,59 @@ struct Scratch {
     pool: RunningPool,
 }
 
+/// A head for masked language, and what turns its logits into weights.
+pub(super) struct PooledHead<'a> {
+    pub(super) splade: SpladeHead,
+    pub(super) head: &'a MlmHead<Floats>,
+    /// [V, H]: the decoder where it has none of its own.
+    pub(super) words: &'a Floats,
+    pub(super) eps: f32,
+}
+
+impl PooledHead<'_> {
+    /// The rows of `hidden`, whose pooled rows and transform go to `space`.
+    pub(super) fn encode(
+        self,
+        space: &mut HeadSpace,
+        hidden: &[f32], // [T, H]
+        batch: &PackedBatch,
+        want: Want,
+    ) -> Result<Encoded> {
+        let head = self.head;
+        let HeadSpace {
+            pooled,
+            rows: transformed,
+        } = space;
+        let mut rows = hidden;
+        if batch.pooled().len() < batch.tokens() {
+            let width = head.norm.scale.len();
+            pooled.clear();
+            for &row in batch.pooled() {
+                pooled.extend_from_slice(&hidden[row as usize * width..][..width]);
+            }
+            rows = pooled; // [P, H]
+        }
+
+        transformed.resize(rows.len(), 0.0);
+        linear_without_bias(transformed, rows, &head.transform); // [P, H]
+        add_bias_gelu(transformed, &head.transform.bias);
+        layer_norm(transformed, &head.norm, self.eps);
+        check_finite(transformed)?;
+
+        let projection = Projection {
+            hidden: transformed,
+            decoder: head.decoder.as_ref().unwrap_or(self.words),
+            bias: &head.bias,
+        };
+        let mut encoded = splade_head(projection, self.splade, batch.cu_pooled(), want)?;
+        encoded.place_in_documents(batch);
+        Ok(encoded)
+    }
+}
+
 /// One sparse row a document. `cu_pooled` `[S + 1]` bounds the documents' rows of `hidden`; wanted
 /// positions count the pooled rows of a document from 0.
-pub(super) fn splade_head(
+fn splade_head(
     projection: Projection<'_>,
     head: SpladeHead,
     cu_pooled: &[u32],
@@ -182,34 +236,6 @@ fn activate(logit: f32, activation: Activation) -> f32 {
     }
 }
 
-fn overflow() -> Error {
-    Error::numeric(
-        "the model computes numbers beyond f32",
-        "its weights are damaged or its training diverged: get another copy of the model",
-    )
-}
-
-/// Fails where a hidden state is no number: a maximum would lose it silently.
-pub(super) fn check_finite(hidden: &[f32]) -> Result<()> {
-    let sum: f32 = hidden
-        .par_chunks(1 << 14)
-        .map(|chunk| vectorized(SumOfZeros(chunk)))
-        .sum();
-    if sum == 0.0 { Ok(()) } else { Err(overflow()) }
-}
-
-/// The sum of x·0 is 0 if every x is finite, and no number otherwise.
-struct SumOfZeros<'a>(&'a [f32]);
-
-impl Loops for SumOfZeros<'_> {
-    type Output = f32;
-
-    #[inline(always)]
-    fn run(self, _: MultiplyAdd) -> f32 {
-        sum(self.0, |x| x * 0.0)
-    }
-}
-
 fn join(panels: &[PanelRows], documents: usize) -> Encoded {
     let non_zeros = panels.iter().map(|panel| panel.indices.len()).sum();
     let mut rows = SparseRows::with_capacity(documents, non_zeros);
@@ -235,5 +261,5 @@ fn join(panels: &[PanelRows], documents: usize) -> Encoded {
             }
         }
     }
-    Encoded { rows, positions }
+    Encoded::sparse(rows, positions)
 }
