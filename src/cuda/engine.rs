@@ -1,4 +1,4 @@
-//! The CUDA engine: packed batches in, sparse rows out; only those cross back to the host.
+//! The CUDA engine: packed batches in, sparse rows and vectors out; only those cross back to the host.
 //!
 //! Two lanes share a GPU. Each brings its batches to the GPU and takes rows back on a stream of its own, by way of pinned
 //! memory; the kernels of all batches run one after the other on the stream of the GPU. So the copies of one lane, and
@@ -21,24 +21,20 @@ use cudarc::driver::{CudaEvent, CudaStream};
 use half::{bf16, f16};
 
 use super::Gpu;
-use super::batch::{BatchPlan, DeviceBatch};
-use super::buffers::{
-    BatchMemory, PositionMemory, RowMemory, Workspace, entries, figure_words, pooled_width,
-    rows_of_a_pass,
-};
+use super::arena::{Arena, Piece, piece_bytes};
+use super::batch::{self, BatchPlan};
+use super::buffers::Workspace;
 use super::forward::{Kernels, forward};
 use super::gpu::driver_error;
-use super::kernels::{
-    Positions, RowShape, Sparsify, SparsifyArgs, SpladeHead, SpladeHeadArgs, Storage, TopK,
-    TopKArgs,
-};
+use super::heads::{HeadStage, Pass, SpladeStage, TokenStage};
+use super::kernels::{RowShape, Storage};
 use super::staging::Staging;
-use super::weights::{Sizes, Weights};
+use super::weights::{Loader, Sizes, Weights};
+use crate::embeddings::Embeddings;
 use crate::engine::{Dtype, Encoded, Engine, Memory, Want};
-use crate::error::{Category, Error, Result};
-use crate::model::{Model, ModelSpec};
+use crate::error::{Category, Result};
+use crate::model::{HeadWeights, Model, ModelSpec};
 use crate::pack::PackedBatch;
-use crate::sparse::SparseRows;
 
 /// Batches of a GPU that are under way at once: one in its kernels, one on its way there or back.
 const LANES: usize = 2;
@@ -62,17 +58,31 @@ pub(crate) fn engines(
     batch_tokens: usize,
 ) -> Result<(Vec<Box<dyn Engine>>, usize)> {
     match dtype {
-        Dtype::Bf16 => load::<bf16>(number, model, batch_tokens),
-        _ => load::<f16>(number, model, batch_tokens),
+        Dtype::Bf16 => of_type::<bf16>(number, model, batch_tokens),
+        _ => of_type::<f16>(number, model, batch_tokens),
     }
 }
 
-fn load<T: Storage>(
+fn of_type<T: Storage>(
     number: usize,
     model: &Model,
+    batch_tokens: usize,
+) -> Result<(Vec<Box<dyn Engine>>, usize)> {
+    match &model.weights.head {
+        HeadWeights::Splade(splade, head) => {
+            load::<T, SpladeStage<T>>(number, model, (*splade, head), batch_tokens)
+        }
+        HeadWeights::Token(head) => load::<T, TokenStage<T>>(number, model, head, batch_tokens),
+    }
+}
+
+fn load<T: Storage, H: HeadStage<T>>(
+    number: usize,
+    model: &Model,
+    head: H::Stored<'_>,
     mut batch_tokens: usize,
 ) -> Result<(Vec<Box<dyn Engine>>, usize)> {
-    let resident = Arc::new(Resident::<T>::new(number, model)?);
+    let resident = Arc::new(Resident::<T, H>::new(number, model, head)?);
     let longest = model.spec.longest_input;
     loop {
         match resident.lanes(batch_tokens.max(longest)) {
@@ -90,54 +100,45 @@ fn load<T: Storage>(
 
 /// A model on one GPU.
 #[derive(Debug)]
-struct Resident<T: Storage> {
+struct Resident<T: Storage, H> {
     gpu: Gpu,
     spec: ModelSpec,
     sizes: Sizes,
     weights: Weights<T>,
+    weight_bytes: usize,
     kernels: Kernels<T>,
-    head: SpladeHead,
-    head_with_positions: SpladeHead,
-    sparsify: Sparsify,
-    top_k: TopK,
+    head: H,
 }
 
 /// One of the engines that share a GPU.
 #[derive(Debug)]
-struct Lane<T: Storage> {
-    resident: Arc<Resident<T>>,
+struct Lane<T: Storage, H: HeadStage<T>> {
+    resident: Arc<Resident<T, H>>,
     /// Kernels are put on the GPU's stream by whoever holds it, a batch at a time: on the GPU, batches follow each other.
     workspace: Arc<Mutex<Workspace<T>>>,
     /// Tokens of a batch that there is room for.
     tokens: usize,
-    /// Documents that the head takes at a time.
-    rows_of_a_pass: usize,
     copies: Arc<CudaStream>,
     uploaded: CudaEvent,
     computed: CudaEvent,
+    results: H::Results,
     words: Staging<u32>,
-    figures: Staging<u32>,
-    ids: Staging<u32>,
-    values: Staging<f32>,
-    /// Freed last: dropping what is above waits for the copies from it.
-    memory: BatchMemory,
+    /// Freed last: dropping what is above waits for the copies to it.
+    memory: Piece<u32>, // what the kernels must know of a batch
 }
 
-impl<T: Storage> Resident<T> {
-    fn new(number: usize, model: &Model) -> Result<Self> {
+impl<T: Storage, H: HeadStage<T>> Resident<T, H> {
+    fn new(number: usize, model: &Model, head: H::Stored<'_>) -> Result<Self> {
         let gpu = Gpu::new(number)?;
         let spec = model.spec.clone();
         let row = RowShape::new(spec.hidden_size)?;
         let kernels = Kernels::load(&gpu, &spec, row)?;
-        let sizes = Sizes::new(&spec, row, kernels.head());
-        let head =
-            |positions| SpladeHead::load(&gpu, spec.head.pooling, spec.head.activation, positions);
+        let sizes = Sizes::new(&spec, row, kernels.head())?;
+        let mut loader = Loader::new(&gpu, &spec, &sizes);
         Ok(Self {
-            weights: Weights::load(&gpu, model, &sizes)?,
-            head: head(false)?,
-            head_with_positions: head(true)?,
-            sparsify: Sparsify::load(&gpu, spec.head)?,
-            top_k: TopK::load(&gpu)?,
+            weights: Weights::load(&mut loader, model)?,
+            head: H::load(&gpu, &mut loader, head, &sizes)?,
+            weight_bytes: loader.bytes,
             kernels,
             sizes,
             spec,
@@ -145,88 +146,9 @@ impl<T: Storage> Resident<T> {
         })
     }
 
-    /// Launches all kernels for a batch.
-    fn launch(
-        &self,
-        workspace: &mut Workspace<T>,
-        batch: &DeviceBatch<'_>,
-        rows: &mut RowMemory,
-        mut positions: Option<&mut PositionMemory>,
-        want: Want,
-    ) -> Result<()> {
-        forward(
-            &self.kernels,
-            &self.weights,
-            &self.sizes,
-            workspace,
-            batch,
-            self.spec.layer_norm_eps,
-        )?;
-        let (vocabulary, width) = (self.sizes.vocabulary, pooled_width(&self.sizes));
-        let tokens = batch.tokens() * self.sizes.row.stride();
-        let decoder = self.weights.decoder.as_ref().unwrap_or(&self.weights.words);
-        let head = if want.positions {
-            &self.head_with_positions
-        } else {
-            &self.head
-        };
-        let RowMemory {
-            figures,
-            ids,
-            values,
-        } = rows;
-        let (mut total, mut figures) = figures.split_at_mut(1);
-        let (mut starts, mut figures) = figures.split_at_mut(batch.rows());
-        let (mut counts, mut damaged) = figures.split_at_mut(batch.rows());
-        let cleared = self.gpu.stream().memset_zeros(&mut total);
-        cleared.map_err(|error| driver_error("the GPU", "clear memory", error))?;
-        let mut first = 0;
-        for columns in batch.passes() {
-            let pass = first..first + columns.documents();
-            let pooled = ..columns.documents() * width;
-            head.launch(SpladeHeadArgs {
-                hidden: workspace.hidden.slice(..tokens), // [T, H]
-                decoder: decoder.as_view(),
-                bias: self.weights.decoder_bias.slice(..vocabulary),
-                columns,
-                pooled: workspace.pooled.slice_mut(pooled), // [R, V]
-                positions: positions
-                    .as_mut()
-                    .map(|positions| positions.pooled.slice_mut(pooled)),
-            })?;
-            self.sparsify.launch(SparsifyArgs {
-                pooled: workspace.pooled.slice(pooled),
-                bias: self.weights.decoder_bias.as_view(),
-                positions: positions.as_mut().map(|positions| Positions {
-                    pooled: positions.pooled.slice(pooled),
-                    kept: positions.kept.as_view_mut(),
-                }),
-                terms: vocabulary,
-                threshold: want.min_weight,
-                total: total.slice_mut(..),
-                starts: starts.slice_mut(pass.clone()),
-                counts: counts.slice_mut(pass.clone()),
-                damaged: damaged.slice_mut(pass.clone()),
-                ids: ids.as_view_mut(),
-                values: values.as_view_mut(),
-            })?;
-            first = pass.end;
-        }
-        if let Some(k) = want.top_k.filter(|&k| k > 0) {
-            self.top_k.launch(TopKArgs {
-                starts: starts.slice(..),
-                counts: counts.slice_mut(..batch.rows()),
-                ids: ids.as_view_mut(),
-                values: values.as_view_mut(),
-                positions: positions.map(|positions| positions.kept.as_view_mut()),
-                k,
-            })?;
-        }
-        Ok(())
-    }
-
     fn lanes(self: &Arc<Self>, tokens: usize) -> Result<Vec<Box<dyn Engine>>> {
-        let workspace = Workspace::new(&self.gpu, tokens, &self.sizes)?;
+        let of_head = H::workspace_len(tokens, &self.sizes);
+        let workspace = Workspace::new(&self.gpu, tokens, of_head, &self.sizes)?;
         let workspace = Arc::new(Mutex::new(workspace));
         let lane =
             |_| -> Result<Box<dyn Engine>> { Ok(Box::new(Lane::new(self, &workspace, tokens)?)) };
@@ -237,139 +159,100 @@ impl<T: Storage> Resident<T> {
     }
 }
 
-impl<T: Storage> Lane<T> {
+impl<T: Storage, H: HeadStage<T>> Lane<T, H> {
     fn new(
-        resident: &Arc<Resident<T>>,
+        resident: &Arc<Resident<T, H>>,
         workspace: &Arc<Mutex<Workspace<T>>>,
         tokens: usize,
     ) -> Result<Self> {
-        let (gpu, sizes) = (&resident.gpu, &resident.sizes);
+        let (gpu, words) = (&resident.gpu, Self::words_at_most(tokens));
         let event = || {
             let made = gpu.stream().context().new_event(None);
             made.map_err(|error| driver_error("the GPU", "make an event", error))
         };
         Ok(Self {
-            memory: BatchMemory::new(gpu, tokens, sizes)?,
+            memory: Arena::new(gpu, piece_bytes::<u32>(words))?.take(words),
             tokens,
-            rows_of_a_pass: rows_of_a_pass(tokens, sizes),
             copies: gpu.new_stream()?,
             uploaded: event()?,
             computed: event()?,
-            words: Staging::to_gpu(gpu, BatchPlan::words_at_most(tokens))?,
-            figures: Staging::from_gpu(gpu, figure_words(tokens))?,
-            ids: Staging::from_gpu(gpu, entries(tokens, sizes))?,
-            values: Staging::from_gpu(gpu, entries(tokens, sizes))?,
+            words: Staging::to_gpu(gpu, words)?,
+            results: resident.head.results(gpu, tokens, &resident.sizes)?,
             resident: Arc::clone(resident),
             workspace: Arc::clone(workspace),
         })
     }
 
-    /// The rows of a batch, or `None` if they have more entries than there is room for.
+    fn words_at_most(tokens: usize) -> usize {
+        batch::words_at_most(tokens) + H::words_at_most(tokens)
+    }
+
+    /// The outputs for a batch, or `None` if there is no room for them.
     fn try_encode(&mut self, batch: &PackedBatch, want: Want) -> Result<Option<Encoded>> {
-        let Resident { gpu, sizes, .. } = &*self.resident;
-        let BatchMemory { words, rows } = &mut self.memory;
+        let Resident {
+            gpu,
+            spec,
+            sizes,
+            weights,
+            kernels,
+            head,
+            ..
+        } = &*self.resident;
         let order = |error| driver_error("the GPU", "order its streams", error);
-        let plan = BatchPlan::new(batch, self.rows_of_a_pass)?;
+        let Some(plan) = head.plan(batch, want, sizes, self.tokens) else {
+            return Ok(None);
+        };
+        let plan = BatchPlan::new(batch, plan)?;
         // Kernels of the batch before are done, unless a panic came in between: then they still read its words.
         self.copies.wait(&self.computed).map_err(order)?;
-        let on_gpu = plan.upload(gpu, &self.copies, &mut self.words, words, &self.uploaded)?;
-        let positions = want.positions.then(|| {
-            let pooled = plan.rows().min(self.rows_of_a_pass) * pooled_width(sizes);
-            PositionMemory::new(gpu, pooled, rows.ids.len())
-        });
-        let mut positions = positions.transpose()?;
+        let (words, memory) = (&mut self.words, &mut self.memory);
+        let on_gpu = plan.upload(gpu, &self.copies, words, memory, &self.uploaded)?;
         {
             let workspace = self.workspace.lock();
             let mut workspace = workspace.unwrap_or_else(PoisonError::into_inner);
-            self.resident
-                .launch(&mut workspace, &on_gpu, rows, positions.as_mut(), want)?;
+            let eps = spec.layer_norm_eps;
+            forward(kernels, weights, sizes, &mut workspace, &on_gpu, eps)?;
+            let pass = Pass {
+                gpu,
+                sizes,
+                weights,
+                workspace: &mut workspace,
+                tokens: on_gpu.tokens(),
+                words: on_gpu.head_words(),
+                eps,
+            };
+            head.launch(pass, &plan.head, &mut self.results, want)?;
             self.computed.record(gpu.stream()).map_err(order)?;
         }
         self.copies.wait(&self.computed).map_err(order)?;
-        self.read_back(batch, plan.rows(), positions.as_ref())
-    }
-
-    /// Copies the rows of the documents that have any from the GPU, and waits for them.
-    fn read_back(
-        &mut self,
-        batch: &PackedBatch,
-        rows: usize,
-        positions: Option<&PositionMemory>,
-    ) -> Result<Option<Encoded>> {
-        let (on_gpu, copies) = (&self.memory.rows, &self.copies);
-        let figures = on_gpu.figures.slice(..figure_words(rows));
-        self.figures.download(&figures, copies)?;
-        let (total, figures) = self.figures.wait()?[..figure_words(rows)].split_at(1);
-        let (starts, figures) = figures.split_at(rows);
-        let (counts, damaged) = figures.split_at(rows);
-        if damaged.iter().any(|&damaged| damaged != 0) {
-            return Err(Error::numeric(
-                "the model computes numbers beyond its precision",
-                "try --dtype bf16 or --device cpu; if that fails too, its weights are damaged: get another copy",
-            ));
-        }
-        let total = total[0] as usize;
-        if total > on_gpu.ids.len() {
-            return Ok(None);
-        }
-        self.ids.download(&on_gpu.ids.slice(..total), copies)?;
-        self.values
-            .download(&on_gpu.values.slice(..total), copies)?;
-        let (ids, values) = (self.ids.wait()?, self.values.wait()?);
-        let segments = starts.iter().zip(counts);
-        let segments = segments.map(|(&start, &count)| start as usize..(start + count) as usize);
-
-        let mut encoded = Encoded {
-            rows: SparseRows::with_capacity(batch.len(), total),
-            positions: Vec::new(),
-        };
-        let mut left = segments.clone().peekable();
-        for ends in batch.cu_pooled().windows(2) {
-            // A document of which nothing is pooled has no segment.
-            let pooled = ends[0] < ends[1];
-            let segment = left.next_if(|_| pooled).unwrap_or(0..0);
-            let entries = ids[segment.clone()].iter().zip(&values[segment]);
-            encoded.rows.push(entries.map(|(&id, &value)| (id, value)));
-        }
-        if let Some(positions) = positions {
-            self.ids.download(&positions.kept.slice(..total), copies)?;
-            let kept = self.ids.wait()?;
-            let kept = segments.flat_map(|segment| &kept[segment]).copied();
-            encoded.positions = kept.collect();
-            encoded.place_in_documents(batch);
-        }
-        Ok(Some(encoded))
+        head.read_back(&self.copies, batch, &plan.head, &mut self.results, want)
     }
 }
 
-impl<T: Storage> Drop for Lane<T> {
+impl<T: Storage, H: HeadStage<T>> Drop for Lane<T, H> {
     fn drop(&mut self) {
         // Memory is freed on the GPU of the thread. If that fails, the driver is gone and the memory with it.
         let _ = self.resident.gpu.bind_to_thread();
     }
 }
 
-impl<T: Storage> Engine for Lane<T> {
+impl<T: Storage, H: HeadStage<T>> Engine for Lane<T, H> {
     fn encode(&mut self, batch: &PackedBatch, want: Want) -> Result<Encoded> {
         if batch.tokens() == 0 {
-            return Ok(Encoded::empty_rows(batch.len()));
+            let embeddings = Embeddings::of_empty_documents(batch.len(), want.outputs);
+            return Ok(Encoded::new(embeddings));
         }
-        let gpu = &self.resident.gpu;
-        gpu.bind_to_thread()?;
-        // The GPU counts entries in 32 bits.
-        let most = batch.len() as u64 * self.resident.sizes.vocabulary as u64;
-        if u32::try_from(most).is_ok() {
-            let encoded = self.try_encode(batch, want);
-            if encoded.is_err() {
-                // What was launched still uses the memory of this lane. How that ends changes nothing.
-                let _ = self.resident.gpu.synchronize();
-                let _ = self.copies.synchronize();
-            }
-            if let Some(encoded) = encoded? {
-                return Ok(encoded);
-            }
+        self.resident.gpu.bind_to_thread()?;
+        let encoded = self.try_encode(batch, want);
+        if encoded.is_err() {
+            // What was launched still uses the memory of this lane. How that ends changes nothing.
+            let _ = self.resident.gpu.synchronize();
+            let _ = self.copies.synchronize();
         }
-        // There is room for the rows of one document, so this comes to an end.
+        if let Some(encoded) = encoded? {
+            return Ok(encoded);
+        }
+        // There is room for the results of one document, so this comes to an end.
         let middle = batch.len() / 2;
         let mut encoded = self.encode(&batch.documents(0..middle), want)?;
         encoded.append(self.encode(&batch.documents(middle..batch.len()), want)?);
@@ -377,12 +260,21 @@ impl<T: Storage> Engine for Lane<T> {
     }
 
     fn memory(&self, _: usize) -> Memory {
-        let Resident { weights, sizes, .. } = &*self.resident;
+        let Resident {
+            weight_bytes,
+            sizes,
+            head,
+            ..
+        } = &*self.resident;
         // It was set aside at start, whatever batches come.
+        let of_head = H::workspace_len(self.tokens, sizes);
+        let of_lane = piece_bytes::<u32>(Self::words_at_most(self.tokens))
+            + head.result_bytes(self.tokens, sizes);
+        let arena = Workspace::<T>::bytes(self.tokens, of_head, sizes) + LANES * of_lane;
         Memory {
-            weights: weights.bytes,
-            activations: Workspace::<T>::bytes(self.tokens, sizes)
-                + LANES * BatchMemory::bytes(self.tokens, sizes),
+            weights: *weight_bytes,
+            arena,
+            peak: weight_bytes + arena,
         }
     }
 }

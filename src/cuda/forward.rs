@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use cudarc::driver::CudaViewMut;
+
 use super::Gpu;
 use super::batch::DeviceBatch;
 use super::buffers::Workspace;
@@ -12,7 +14,6 @@ use super::kernels::{
 use super::weights::{Linear, Norm, Sizes, Weights};
 use crate::error::Result;
 use crate::model::ModelSpec;
-use cudarc::driver::CudaViewMut;
 
 /// The kernels of the encoder.
 #[derive(Debug)]
@@ -21,7 +22,6 @@ pub(super) struct Kernels<T: Storage> {
     linear: Gemm<Normed, T>,
     linear_gelu: Gemm<Normed, T>,
     linear_residual: Gemm<T, T::Sum>,
-    transform: Gemm<Normed, T::Sum>,
     attention: Attention<T>,
     layer_norm: LayerNorm<T::Sum>,
 }
@@ -33,7 +33,6 @@ impl<T: Storage> Kernels<T> {
             linear: Gemm::load(gpu, Epilogue::Bias)?,
             linear_gelu: Gemm::load(gpu, Epilogue::BiasGelu)?,
             linear_residual: Gemm::load(gpu, Epilogue::BiasResidual)?,
-            transform: Gemm::load(gpu, Epilogue::BiasGelu)?,
             attention: Attention::load(gpu, spec.head_size())?,
             layer_norm: LayerNorm::load(gpu, row)?,
         })
@@ -45,7 +44,7 @@ impl<T: Storage> Kernels<T> {
     }
 }
 
-/// Leaves the last layer's hidden states behind the head's transform in `workspace.hidden`, `[T, stride]`.
+/// Leaves the last layer's sums in `workspace.sums`, `[T, stride]`: the head begins with their LayerNorm.
 pub(super) fn forward<T: Storage>(
     kernels: &Kernels<T>,
     weights: &Weights<T>,
@@ -60,17 +59,6 @@ pub(super) fn forward<T: Storage>(
     let mut qkv = workspace.qkv.slice_mut(..tokens * 3 * sizes.attention());
     let mut context = workspace.context.slice_mut(..tokens * sizes.attention());
     let mut ffn = workspace.ffn.slice_mut(..tokens * sizes.ffn);
-    let layer_norm =
-        |sums: &CudaViewMut<'_, T::Sum>, norm: &Norm, out: &mut CudaViewMut<'_, Normed>| {
-            kernels.layer_norm.launch(LayerNormArgs {
-                sums: sums.slice(..),
-                scale: norm.scale.as_view(),
-                shift: norm.shift.as_view(),
-                out: out.slice_mut(..),
-                eps,
-            })
-        };
-
     kernels.embed_ln.launch(EmbedLnArgs {
         tokens: batch.token_ids(),
         words: weights.words.as_view(),
@@ -80,7 +68,7 @@ pub(super) fn forward<T: Storage>(
         out: hidden.slice_mut(..), // [T, H]
         eps,
     })?;
-    for layer in &weights.layers {
+    for (number, layer) in weights.layers.iter().enumerate() {
         linear(&kernels.linear, &hidden, &layer.qkv, None, &mut qkv)?; // [T, 3 · heads · D]
         kernels.attention.launch(AttentionArgs {
             tiles: batch.tiles(),
@@ -95,7 +83,13 @@ pub(super) fn forward<T: Storage>(
             Some(&hidden),
             &mut sums,
         )?; // [T, H]
-        layer_norm(&sums, &layer.attention_norm, &mut hidden)?;
+        normalize(
+            &kernels.layer_norm,
+            &sums,
+            &layer.attention_norm,
+            eps,
+            &mut hidden,
+        )?;
 
         linear(&kernels.linear_gelu, &hidden, &layer.ffn_up, None, &mut ffn)?; // [T, I]
         linear(
@@ -105,19 +99,38 @@ pub(super) fn forward<T: Storage>(
             Some(&hidden),
             &mut sums,
         )?; // [T, H]
-        layer_norm(&sums, &layer.ffn_norm, &mut hidden)?;
+        if number + 1 < weights.layers.len() {
+            normalize(
+                &kernels.layer_norm,
+                &sums,
+                &layer.ffn_norm,
+                eps,
+                &mut hidden,
+            )?;
+        }
     }
-    linear(
-        &kernels.transform,
-        &hidden,
-        &weights.transform,
-        None,
-        &mut sums,
-    )?; // [T, H]
-    layer_norm(&sums, &weights.transform_norm, &mut hidden)
+    Ok(())
 }
 
-fn linear<T: Element, R: Element>(
+/// `out = LayerNorm(sums)`, `[T, stride]`
+pub(super) fn normalize<S: Element>(
+    layer_norm: &LayerNorm<S>,
+    sums: &CudaViewMut<'_, S>,
+    norm: &Norm,
+    eps: f32,
+    out: &mut CudaViewMut<'_, Normed>,
+) -> Result<()> {
+    layer_norm.launch(LayerNormArgs {
+        sums: sums.slice(..),
+        scale: norm.scale.as_view(),
+        shift: norm.shift.as_view(),
+        out: out.slice_mut(..),
+        eps,
+    })
+}
+
+/// `out = epilogue(x · weightᵀ + bias)`
+pub(super) fn linear<T: Element, R: Element>(
     gemm: &Gemm<T, R>,
     x: &CudaViewMut<'_, T>,
     layer: &Linear<T>,

@@ -17,6 +17,8 @@ mod engine;
 mod forward;
 #[cfg(lexpeak_cuda)]
 mod gpu;
+#[cfg(lexpeak_cuda)]
+mod heads;
 mod images;
 #[cfg(lexpeak_cuda)]
 pub mod kernels;

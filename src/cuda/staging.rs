@@ -92,7 +92,7 @@ impl<U: DeviceRepr + ValidAsZeroBits + Copy + Default> Staging<U> {
         };
         let copied = stream.memcpy_dtoh(source, &mut prefix);
         let copied = copied.and_then(|()| self.copied.record(stream));
-        copied.map_err(|error| driver_error("the GPU", "give sparse rows back", error))
+        copied.map_err(|error| driver_error("the GPU", "give its results back", error))
     }
 
     /// The values, after the last copy.

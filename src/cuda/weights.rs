@@ -5,13 +5,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::ops::Range;
-
 use cudarc::driver::CudaSlice;
 
 use super::Gpu;
 use super::gpu::driver_error;
-use super::kernels::{Normed, RowShape, Sparsify, Storage};
+use super::kernels::{Normed, RowShape, Storage};
 use crate::error::{Error, Result};
 use crate::model::{self, Model, ModelSpec, StoredTensor};
 
@@ -28,21 +26,17 @@ pub(super) struct Sizes {
     pub(super) ffn: usize,
     /// V.
     pub(super) vocabulary: usize,
+    /// M and its stride, where a token has a vector.
+    pub(super) colbert: Option<RowShape>,
 }
 
-/// All weights of a model.
+/// Weights of an encoder; its head has its own.
 #[derive(Debug)]
 pub(super) struct Weights<T> {
     pub(super) words: CudaSlice<Normed>,  // [V, stride]
     pub(super) places: CudaSlice<Normed>, // [positions, stride], with token type 0 added
     pub(super) embedding_norm: Norm,
     pub(super) layers: Vec<Layer<T>>,
-    pub(super) transform: Linear<Normed>, // [stride, stride]
-    pub(super) transform_norm: Norm,
-    /// [V, stride]; absent where it is `words`.
-    pub(super) decoder: Option<CudaSlice<Normed>>,
-    pub(super) decoder_bias: CudaSlice<f32>, // [width of a pooled row], zeros beyond V
-    pub(super) bytes: usize,
 }
 
 /// One transformer layer.
@@ -72,14 +66,26 @@ pub(super) struct Norm {
 
 impl Sizes {
     /// Those of a model whose hidden states are rows of that shape and whose heads are padded to `head`.
-    pub(super) fn new(spec: &ModelSpec, row: RowShape, head: usize) -> Self {
-        Self {
+    pub(super) fn new(spec: &ModelSpec, row: RowShape, head: usize) -> Result<Self> {
+        let colbert = match spec.head {
+            model::Head::Splade(_) => None,
+            model::Head::TokenWeights(head) => head.colbert_size,
+        };
+        let colbert = colbert.map(RowShape::new).transpose();
+        Ok(Self {
             row,
             heads: spec.num_heads,
             head,
             ffn: spec.ffn_size.next_multiple_of(8),
             vocabulary: spec.vocab_size,
-        }
+            colbert: colbert.map_err(|error| error.within("the vectors of tokens"))?,
+        })
+    }
+
+    /// Stride of hidden states or of the vectors of tokens, whichever is wider.
+    pub(super) fn widest_row(&self) -> usize {
+        let colbert = self.colbert.map_or(0, RowShape::stride);
+        self.row.stride().max(colbert)
     }
 
     /// Width of queries, keys or values of all heads.
@@ -90,53 +96,18 @@ impl Sizes {
 
 impl<T: Storage> Weights<T> {
     /// Reads the numbers of `model` and copies them to the GPU.
-    pub(super) fn load(gpu: &Gpu, model: &Model, sizes: &Sizes) -> Result<Self> {
-        let mut loader = Loader {
-            gpu,
-            sizes,
-            spec: &model.spec,
-            bytes: 0,
-        };
+    pub(super) fn load(loader: &mut Loader<'_>, model: &Model) -> Result<Self> {
         let model::ModelWeights {
-            embeddings,
-            layers,
-            head,
+            embeddings, layers, ..
         } = &model.weights;
-        let hidden = 0..model.spec.hidden_size;
-        let stride = sizes.row.stride();
-        let vocabulary = 0..sizes.vocabulary;
-        let rows = |tensor, rows: Range<usize>| Block {
-            tensor,
-            rows: rows.collect(),
-            columns: hidden.clone().collect(),
-        };
-        let words = rows(&embeddings.words, vocabulary.clone());
-        let decoder = head.decoder.as_ref().map(|decoder| {
-            loader.matrix(
-                &[rows(decoder, vocabulary.clone())],
-                [sizes.vocabulary, stride],
-            )
-        });
-        let width = Sparsify::stride(sizes.vocabulary);
         Ok(Self {
-            decoder: decoder.transpose()?,
-            words: loader.matrix(&[words], [sizes.vocabulary, stride])?,
+            words: loader.vocabulary(&embeddings.words)?,
             places: loader.places(embeddings)?,
             embedding_norm: loader.norm(&embeddings.norm)?,
             layers: layers
                 .iter()
                 .map(|layer| loader.layer(layer))
                 .collect::<Result<_>>()?,
-            transform: loader.linear(
-                &[&head.transform],
-                &[hidden.clone().collect()],
-                stride,
-                hidden.collect(),
-                stride,
-            )?,
-            transform_norm: loader.norm(&head.norm)?,
-            decoder_bias: loader.vector(&[(&head.bias, vocabulary.collect())], width)?,
-            bytes: loader.bytes,
         })
     }
 }
@@ -148,14 +119,48 @@ struct Block<'a> {
     columns: Vec<usize>,
 }
 
-struct Loader<'a> {
+/// Brings a model's weights to a GPU.
+pub(super) struct Loader<'a> {
     gpu: &'a Gpu,
     sizes: &'a Sizes,
     spec: &'a ModelSpec,
-    bytes: usize,
+    /// Of all that it has brought.
+    pub(super) bytes: usize,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    pub(super) fn new(gpu: &'a Gpu, spec: &'a ModelSpec, sizes: &'a Sizes) -> Self {
+        Self {
+            gpu,
+            sizes,
+            spec,
+            bytes: 0,
+        }
+    }
+
+    /// A matrix of a row of H values for each term, `[V, stride]`.
+    pub(super) fn vocabulary(&mut self, tensor: &StoredTensor) -> Result<CudaSlice<Normed>> {
+        let rows = self.sizes.vocabulary;
+        let block = Block {
+            tensor,
+            rows: (0..rows).collect(),
+            columns: (0..self.spec.hidden_size).collect(),
+        };
+        self.matrix(&[block], [rows, self.sizes.row.stride()])
+    }
+
+    /// A layer from H values to `outputs`, `[outputs padded, stride]`.
+    pub(super) fn linear_of_hidden(
+        &mut self,
+        layer: &model::Linear<StoredTensor>,
+        outputs: usize,
+    ) -> Result<Linear<Normed>> {
+        let inputs = (0..self.spec.hidden_size).collect();
+        let padded = outputs.next_multiple_of(8);
+        let rows = [(0..outputs).collect()];
+        self.linear(&[layer], &rows, padded, inputs, self.sizes.row.stride())
+    }
+
     fn layer<T: Storage>(&mut self, layer: &model::Layer<StoredTensor>) -> Result<Layer<T>> {
         let spec = self.spec;
         let stride = self.sizes.row.stride();
@@ -224,11 +229,11 @@ impl Loader<'_> {
         })
     }
 
-    fn norm(&mut self, norm: &model::LayerNorm<StoredTensor>) -> Result<Norm> {
-        let (hidden, stride) = (self.sizes.row.hidden(), self.sizes.row.stride());
+    pub(super) fn norm(&mut self, norm: &model::LayerNorm<StoredTensor>) -> Result<Norm> {
+        let stride = self.sizes.row.stride();
         Ok(Norm {
-            scale: self.vector(&[(&norm.scale, (0..hidden).collect())], stride)?,
-            shift: self.vector(&[(&norm.shift, (0..hidden).collect())], stride)?,
+            scale: self.padded(&norm.scale, stride)?,
+            shift: self.padded(&norm.shift, stride)?,
         })
     }
 
@@ -270,6 +275,12 @@ impl Loader<'_> {
             }
         }
         self.upload(&padded)
+    }
+
+    /// The numbers of `tensor`, and zeros up to `len`.
+    pub(super) fn padded(&mut self, tensor: &StoredTensor, len: usize) -> Result<CudaSlice<f32>> {
+        let places = (0..tensor.shape.iter().product()).collect();
+        self.vector(&[(tensor, places)], len)
     }
 
     fn vector(

@@ -13,25 +13,28 @@ use crate::support::agreement::Agreement;
 use crate::support::demo_model;
 use crate::support::golden_rows::{GoldenRow, SpecialTokens};
 use crate::support::random_model::RandomModel;
-use crate::support::sandbox::{Run, Sandbox, json_lines, rows};
+use crate::support::sandbox::{Row, Run, Sandbox, json_lines, rows};
 use crate::support::tokenizers;
 
 /// How far a weight may be from PyTorch's in f32.
 const TOLERANCES: [(&str, f64); 2] = [("f16", 2e-2), ("bf16", 6e-2)];
+
+/// And the cosine that a vector must have with PyTorch's.
+const LEAST_COSINES: [f64; 2] = [0.9999, 0.9999];
 
 /// Rounding errors of all tokens add up in a sum: three times the tolerance, or a share of the weight where that is more.
 const SUM_FACTOR: f64 = 3.0;
 const SUM_SHARE: f64 = 0.01;
 
 /// `encode` of a model with `options`, on a GPU or its stand-in, which must find nothing wrong.
-struct Encode<'a> {
+pub struct Encode<'a> {
     rig: &'a Rig,
     sandbox: &'a Sandbox,
     model: &'a Path,
 }
 
 impl<'a> Encode<'a> {
-    fn of(rig: &'a Rig, sandbox: &'a Sandbox) -> Self {
+    pub fn of(rig: &'a Rig, sandbox: &'a Sandbox) -> Self {
         let model = Path::new("model");
         Self {
             rig,
@@ -40,7 +43,7 @@ impl<'a> Encode<'a> {
         }
     }
 
-    fn command(&self, options: &str) -> Command {
+    pub fn command(&self, options: &str) -> Command {
         let model = self.model.display();
         let line =
             format!("encode --model {model} --input - --input-format jsonl --output - {options}");
@@ -54,7 +57,7 @@ impl<'a> Encode<'a> {
         command
     }
 
-    fn finish(&self, mut command: Command, texts: &[impl AsRef<str>]) -> Run {
+    pub fn finish(&self, mut command: Command, texts: &[impl AsRef<str>]) -> Run {
         self.sandbox.write("texts.jsonl", json_lines(texts));
         let input = File::open(self.sandbox.path("texts.jsonl")).expect("it is there");
         Run::of(command.stdin(input))
@@ -62,17 +65,27 @@ impl<'a> Encode<'a> {
 
     /// The rows of `texts` as the command writes them.
     #[track_caller]
-    fn run(&self, options: &str, texts: &[impl AsRef<str>]) -> String {
+    pub fn run(&self, options: &str, texts: &[impl AsRef<str>]) -> String {
         let run = self.finish(self.command(options), texts).succeeds();
         let report = fs::read_to_string(self.sandbox.path("report")).unwrap_or_default();
         assert_eq!(report, "", "what the stand-in found");
         run.stdout
     }
 
-    /// Compares with a model's golden rows; those with the same options are one run.
+    /// Compares with golden rows of a model; those with the same options are one run.
     fn compare_with_golden_rows(&self, agreement: &mut Agreement, dtype: &str, name: &str) {
+        self.compare_with(agreement, dtype, name, GoldenRow::of(name));
+    }
+
+    fn compare_with(
+        &self,
+        agreement: &mut Agreement,
+        dtype: &str,
+        name: &str,
+        rows_of_model: Vec<GoldenRow>,
+    ) {
         let mut by_options: BTreeMap<String, Vec<GoldenRow>> = BTreeMap::new();
-        for row in GoldenRow::of(name) {
+        for row in rows_of_model {
             let special_tokens = match row.special_tokens {
                 SpecialTokens::Keep => "keep",
                 SpecialTokens::ZeroColumns => "zero-columns",
@@ -82,6 +95,14 @@ impl<'a> Encode<'a> {
             if let Some(length) = row.max_length {
                 options += &format!(" --max-length {length}");
             }
+            if let Some(size) = row.dense_size {
+                options += &format!(" --truncate-dim {size}");
+            }
+            options += match (&row.dense, &row.colbert) {
+                (None, _) => " --outputs sparse",
+                (Some(_), None) => " --outputs sparse,dense",
+                (Some(_), Some(_)) => " --outputs sparse,dense,colbert",
+            };
             by_options.entry(options).or_default().push(row);
         }
         for (options, golden) in by_options {
@@ -92,7 +113,24 @@ impl<'a> Encode<'a> {
             for (found, golden) in found.iter().zip(&golden) {
                 let what = format!("{name} {}", golden.label());
                 agreement.row(&what, &found.entries(), &golden.entries());
+                compare_vectors(agreement, &what, found, golden);
             }
+        }
+    }
+}
+
+/// Compares those that the golden row has.
+fn compare_vectors(agreement: &mut Agreement, what: &str, found: &Row, golden: &GoldenRow) {
+    assert_eq!(found.dense.is_some(), golden.dense.is_some(), "{what}");
+    if let (Some(found), Some(golden)) = (&found.dense, &golden.dense) {
+        agreement.vector(&format!("{what}, dense"), found, golden);
+    }
+    let count = found.colbert.as_ref().map(Vec::len);
+    let golden = golden.colbert.as_ref();
+    assert_eq!(count, golden.map(|golden| golden.vectors), "{what}");
+    if let (Some(found), Some(golden)) = (&found.colbert, golden) {
+        for (number, golden) in &golden.sample {
+            agreement.vector(&format!("{what}, vector {number}"), &found[*number], golden);
         }
     }
 }
@@ -114,6 +152,40 @@ fn it_matches_pytorch_on_random_models() {
             ));
         }
     }
+}
+
+#[test]
+fn it_matches_pytorch_on_models_that_weigh_tokens() {
+    let rig = Rig::new();
+    for ((dtype, tolerance), least_cosine) in TOLERANCES.into_iter().zip(LEAST_COSINES) {
+        let mut agreement = Agreement::within(tolerance).and_cosine(least_cosine);
+        for model in RandomModel::with_token_weights() {
+            let sandbox = Sandbox::with(&model);
+            let mut golden = GoldenRow::of(&model.name);
+            golden.retain(|row| row.tokens() <= 2100);
+            let encode = Encode::of(&rig, &sandbox);
+            encode.compare_with(&mut agreement, dtype, &model.name, golden);
+        }
+        agreement.finish(&format!(
+            "--device cuda --dtype {dtype} against PyTorch, models that weigh tokens"
+        ));
+    }
+}
+
+/// The longest that the model takes, and one that is cut.
+#[test]
+fn it_matches_pytorch_on_8192_tokens() {
+    let rig = Rig::new();
+    let model = RandomModel::named("bge_m3_long");
+    let sandbox = Sandbox::with(&model);
+    let ((dtype, tolerance), least_cosine) = (TOLERANCES[0], LEAST_COSINES[0]);
+    let mut agreement = Agreement::within(tolerance).and_cosine(least_cosine);
+    let mut golden = GoldenRow::of(&model.name);
+    golden.retain(|row| row.tokens() == 8192);
+    golden.truncate(1);
+    let encode = Encode::of(&rig, &sandbox);
+    encode.compare_with(&mut agreement, dtype, &model.name, golden);
+    agreement.finish("--device cuda against PyTorch, 8,192 tokens");
 }
 
 #[test]
@@ -160,53 +232,75 @@ fn vectors(output: &str) -> Vec<&str> {
         .collect()
 }
 
+/// Models with outputs of theirs, and the precisions that they are compared in.
+const IN_ANY_COMPANY: [(&str, &str, &[&str]); 3] = [
+    ("bert", "sparse", &["f16", "bf16"]),
+    ("bge_m3", "sparse,dense,colbert", &["f16", "bf16"]),
+    ("bge_m3_bin", "sparse,dense,colbert", &["f16"]),
+];
+
 #[test]
 fn a_document_has_the_same_bytes_alone_in_a_batch_in_another_order_and_on_more_devices() {
     let rig = Rig::new();
-    let golden = GoldenRow::of("bert");
-    let mut texts: Vec<&str> = golden.iter().map(|row| row.text.as_str()).collect();
-    let sandbox = Sandbox::new();
-    let encode = Encode::of(&rig, &sandbox);
-    for dtype in ["f16", "bf16"] {
-        let options = format!("--dtype {dtype} --device");
-        let together = encode.run(&format!("{options} cuda:0"), &texts);
-        assert!(vectors(&together).iter().any(|vector| vector.len() > 300));
-        // Once more, on the GPU that `auto` finds.
-        let again = encode.finish(encode.command(&format!("--dtype {dtype}")), &texts);
-        let again = again.ends(0, &[&format!("engine cuda {dtype}")]);
-        assert_eq!(together, again.stdout, "{dtype}: twice");
-        // Each is a batch.
-        let alone = encode.run(&format!("{options} cuda:0 --batch-tokens 1"), &texts);
-        assert_eq!(together, alone, "{dtype}: alone");
-
-        let mut several = encode.command(&format!("{options} cuda --batch-tokens 40"));
-        // In a random order, a kernel that does not wait for the copy of its batch comes before it.
-        several.env("STANDIN_DEVICES", "3").env("STANDIN_SEED", "1");
-        let several = encode.finish(several, &texts).succeeds();
-        if rig.standin.is_some() {
-            assert!(
-                several.stderr.contains("3 x Stand-in"),
-                "{}",
-                several.stderr
-            );
+    for (name, outputs, dtypes) in IN_ANY_COMPANY {
+        let golden = GoldenRow::of(name);
+        let mut texts: Vec<&str> = golden.iter().map(|row| row.text.as_str()).collect();
+        texts.dedup();
+        let sandbox = Sandbox::with(&RandomModel::named(name));
+        let encode = Encode::of(&rig, &sandbox);
+        for dtype in dtypes {
+            let options = format!("--outputs {outputs} --dtype {dtype}");
+            let name = format!("{name} {dtype}");
+            same_bytes_in_any_company(&encode, &name, &options, dtype, &mut texts);
         }
-        assert_eq!(together, several.stdout, "{dtype}: all devices");
-
-        // Whatever the order in which streams and blocks run.
-        for seed in ["1", "2"] {
-            let mut shuffled = encode.command(&format!("{options} cuda:0 --batch-tokens 60"));
-            shuffled.env("STANDIN_SEED", seed);
-            let shuffled = encode.finish(shuffled, &texts).succeeds();
-            assert_eq!(together, shuffled.stdout, "{dtype}: schedule {seed}");
-        }
-
-        texts.reverse();
-        let reversed = encode.run(&format!("{options} cuda:0 --batch-tokens 100"), &texts);
-        texts.reverse();
-        let mut reversed = vectors(&reversed);
-        reversed.reverse();
-        assert_eq!(vectors(&together), reversed, "{dtype}: reversed");
     }
+}
+
+fn same_bytes_in_any_company(
+    encode: &Encode<'_>,
+    name: &str,
+    options: &str,
+    dtype: &str,
+    texts: &mut [&str],
+) {
+    let on_first = format!("{options} --device cuda:0");
+    let together = encode.run(&on_first, texts);
+    assert!(vectors(&together).iter().any(|vector| vector.len() > 300));
+    // Once more, on the GPU that `auto` finds.
+    let again = encode.finish(encode.command(options), texts);
+    let again = again.ends(0, &[&format!("engine cuda {dtype}")]);
+    assert!(together == again.stdout, "{name}: twice");
+    // Each is a batch.
+    let alone = encode.run(&format!("{on_first} --batch-tokens 1"), texts);
+    assert!(together == alone, "{name}: alone");
+
+    let mut several = encode.command(&format!("{options} --device cuda --batch-tokens 40"));
+    // In a random order, a kernel that does not wait for the copy of its batch comes before it.
+    several.env("STANDIN_DEVICES", "3").env("STANDIN_SEED", "1");
+    let several = encode.finish(several, texts).succeeds();
+    if encode.rig.standin.is_some() {
+        assert!(
+            several.stderr.contains("3 x Stand-in"),
+            "{}",
+            several.stderr
+        );
+    }
+    assert!(together == several.stdout, "{name}: all devices");
+
+    // Whatever the order in which streams and blocks run.
+    for seed in ["1", "2"] {
+        let mut shuffled = encode.command(&format!("{on_first} --batch-tokens 60"));
+        shuffled.env("STANDIN_SEED", seed);
+        let shuffled = encode.finish(shuffled, texts).succeeds();
+        assert!(together == shuffled.stdout, "{name}: schedule {seed}");
+    }
+
+    texts.reverse();
+    let reversed = encode.run(&format!("{on_first} --batch-tokens 100"), texts);
+    texts.reverse();
+    let mut reversed = vectors(&reversed);
+    reversed.reverse();
+    assert!(vectors(&together) == reversed, "{name}: reversed");
 }
 
 /// More documents than the head takes at a time.
@@ -239,7 +333,7 @@ fn a_batch_may_have_any_number_of_documents() {
 }
 
 /// Fills a tensor of the model in the sandbox with one number.
-fn fill_tensor(sandbox: &Sandbox, name: &str, value: f32) {
+pub fn fill_tensor(sandbox: &Sandbox, name: &str, value: f32) {
     let path = sandbox.path("model/model.safetensors");
     let mut bytes = fs::read(&path).expect("the model's weights");
     let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
@@ -301,20 +395,28 @@ fn where_memory_is_short_batches_are_smaller_and_nothing_is_lost() {
     if rig.standin.is_none() {
         return eprintln!("no GPU can be told to have less memory than it has");
     }
-    let golden = GoldenRow::of("bert");
-    let texts: Vec<&str> = golden.iter().map(|row| row.text.as_str()).collect();
-    let sandbox = Sandbox::new();
-    let encode = Encode::of(&rig, &sandbox);
-    let plenty = encode.run("--device cuda", &texts);
-    let mut command = encode.command("--device cuda");
-    command.env("STANDIN_MEMORY", "32");
-    let short = encode.finish(command, &texts);
-    let said = "the GPU has not enough memory for 16384 tokens at a time, so it computes 8192";
-    assert_eq!(plenty, short.ends(0, &[said]).stdout);
+    let models = [
+        ("bert", "sparse", "32"),
+        ("bge_m3", "sparse,dense,colbert", "16"),
+    ];
+    for (name, outputs, mebibytes) in models {
+        let golden = GoldenRow::of(name);
+        let texts: Vec<&str> = golden.iter().map(|row| row.text.as_str()).collect();
+        let sandbox = Sandbox::with(&RandomModel::named(name));
+        let encode = Encode::of(&rig, &sandbox);
+        let options = format!("--device cuda --outputs {outputs}");
+        let plenty = encode.run(&options, &texts);
+        let mut command = encode.command(&options);
+        command.env("STANDIN_MEMORY", mebibytes);
+        let short = encode.finish(command, &texts);
+        let said = "the GPU has not enough memory for 16384 tokens at a time, so it computes 8192";
+        assert!(plenty == short.ends(0, &[said]).stdout, "{name}");
+    }
     // Where not even the model fits, nothing helps.
+    let sandbox = Sandbox::empty();
     let encode = Encode {
         model: &demo_model::folder(),
-        ..encode
+        ..Encode::of(&rig, &sandbox)
     };
     let mut command = encode.command("--device cuda");
     command.env("STANDIN_MEMORY", "4");
@@ -324,7 +426,7 @@ fn where_memory_is_short_batches_are_smaller_and_nothing_is_lost() {
         "out of memory",
         "a GPU with more memory",
     ];
-    encode.finish(command, &texts).fails(1, &said);
+    encode.finish(command, &["a text"]).fails(1, &said);
 }
 
 #[test]
