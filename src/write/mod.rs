@@ -1,14 +1,15 @@
 //! Rows out: one writer a format, all onto an [`OutputTarget`].
 //!
 //! ```no_run
-//! use lexpeak::{DocumentId, OutputFormat, OutputTarget, SparseRows};
+//! use lexpeak::{DocumentId, Embedding, OutputFormat, OutputTarget, SparseRows};
 //!
 //! let mut rows = SparseRows::new();
 //! rows.push([(7, 0.5), (42, 1.25)]);
 //!
 //! let target = OutputTarget::create("rows.jsonl")?; // writes rows.jsonl.partial ...
 //! let mut writer = OutputFormat::Jsonl.writer(target, None);
-//! writer.write(&DocumentId::from("d1"), rows.row(0))?;
+//! let embedding = Embedding { sparse: Some(rows.row(0)), dense: None, colbert: None };
+//! writer.write(&DocumentId::from("d1"), embedding)?;
 //! writer.finish()?; // ... which becomes rows.jsonl here
 //! # Ok::<(), lexpeak::Error>(())
 //! ```
@@ -16,15 +17,18 @@
 #![forbid(unsafe_code)]
 
 mod jsonl;
+mod npy;
 mod target;
+mod vectors;
 
 use std::path::PathBuf;
 
+use crate::embeddings::Embedding;
 use crate::error::Result;
 use crate::input::DocumentId;
-use crate::sparse::SparseRow;
 
 pub use target::OutputTarget;
+pub use vectors::{VectorFiles, VectorLayout, VectorType};
 
 /// How rows are laid out in the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +36,8 @@ pub use target::OutputTarget;
 #[non_exhaustive]
 pub enum OutputFormat {
     /// One JSON object a line, also for an empty row: `{"id":...,"indices":[...],"values":[...]}`,
-    /// with `"tokens":[...]` if token strings are given.
+    /// with `"tokens":[...]` if token strings are given; then `"dense":[...]` and
+    /// `"colbert":[[...],...]`. An output that the embedding does not have is left out.
     #[default]
     Jsonl,
 }
@@ -49,11 +54,11 @@ impl OutputFormat {
     }
 }
 
-/// Takes rows in order and ends in exactly one of [`finish`](Self::finish) and
+/// Takes documents in order and ends in exactly one of [`finish`](Self::finish) and
 /// [`keep_partial`](Self::keep_partial).
 pub trait RowWriter: Send {
-    /// Writes the row of the next document.
-    fn write(&mut self, id: &DocumentId, row: SparseRow<'_>) -> Result<()>;
+    /// Writes what the next document became: of all documents the same outputs.
+    fn write(&mut self, id: &DocumentId, embedding: Embedding<'_>) -> Result<()>;
 
     /// Completes the output: only now does a file appear under its own name.
     fn finish(self: Box<Self>) -> Result<()>;

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Category, Error, Result};
@@ -67,6 +67,51 @@ impl OutputTarget {
         }
     }
 
+    /// Like [`create`](Self::create), but only to a regular or new file: of no other can the beginning
+    /// be overwritten.
+    pub(super) fn create_rewritable(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Self::check_rewritable(path)?;
+        Self::create(path)
+    }
+
+    /// Whether [`create_rewritable`](Self::create_rewritable) would take what is at `path`.
+    pub(super) fn check_rewritable(path: &Path) -> Result<()> {
+        let refused = |problem, remedy| {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, problem);
+            Err(Error::io(Category::Output, path, "write", source, remedy))
+        };
+        match fs::metadata(path) {
+            Ok(metadata) if !metadata.is_file() => {
+                let remedy = "remove it or choose another folder";
+                refused("it is no regular file", remedy)
+            }
+            Ok(_) if is_standard_output(path) => {
+                let remedy = "choose another folder or send standard output elsewhere";
+                refused("it is standard output", remedy)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether output to `path` would become the file `other`, which need not be there yet.
+    pub(super) fn is_output_to(path: &Path, other: &Path) -> bool {
+        let place = |path: &Path| {
+            match fs::metadata(path) {
+                // Among them: links that lead in circles.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return None,
+                _ => {}
+            }
+            let path = follow_links(path).ok()?;
+            let folder = match path.parent()? {
+                here if here == Path::new("") => Path::new("."),
+                folder => folder,
+            };
+            Some((folder.canonicalize().ok()?, path.file_name()?.to_owned()))
+        };
+        place(path).is_some_and(|found| Some(found) == place(other))
+    }
+
     fn new(file: File, path: impl Into<PathBuf>, destination: Option<PathBuf>) -> Self {
         Self {
             file: BufWriter::with_capacity(WRITE_BUFFER_BYTES, file),
@@ -104,18 +149,33 @@ impl OutputTarget {
             .map_err(|source| Error::write(&self.path, source))
     }
 
+    /// Writes `bytes` over the first ones of a [rewritable](Self::create_rewritable) output; what is
+    /// appended afterwards follows the end as before. If it fails, the first bytes are as they were or
+    /// partly `bytes`.
+    pub(super) fn overwrite_start(&mut self, bytes: &[u8]) -> Result<()> {
+        let file = &mut self.file; // Seeking hands on what is buffered first.
+        file.rewind()
+            .and_then(|()| file.write_all(bytes))
+            .and_then(|()| file.seek(SeekFrom::End(0)))
+            .map(drop)
+            .map_err(|source| Error::write(&self.path, source))
+    }
+
+    /// Hands on what is still buffered; of a file, all bytes are on the disk then.
+    pub(super) fn sync(&mut self) -> Result<()> {
+        let mut synced = self.file.flush();
+        if self.destination.is_some() {
+            synced = synced.and_then(|()| self.file.get_ref().sync_all());
+        }
+        synced.map_err(|source| Error::write(&self.path, source))
+    }
+
     /// Completes the output: all bytes are on the disk before the file gets its own name.
     pub fn finish(mut self) -> Result<()> {
-        self.file
-            .flush()
-            .map_err(|source| Error::write(&self.path, source))?;
+        self.sync()?;
         let Some(destination) = self.destination else {
             return Ok(());
         };
-        self.file
-            .get_ref()
-            .sync_all()
-            .map_err(|source| Error::write(&self.path, source))?;
         fs::rename(&self.path, &destination).map_err(|source| {
             let action = "move the complete .partial file here";
             let remedy = "clear the place and move it by hand";
@@ -306,6 +366,21 @@ mod tests {
         let error = target.finish().expect_err("a folder is in the way");
         assert_eq!(error.category(), Category::Output);
         assert_eq!(content(folder.path("rows.jsonl.partial")), "whole");
+    }
+
+    #[test]
+    fn the_beginning_can_be_overwritten_at_any_time() {
+        let folder = Folder::new();
+        let path = folder.path("rows");
+        let mut target = OutputTarget::create_rewritable(&path).expect("a target");
+        target.write_all(b"0 rows: ").expect("written");
+        target.write_all(b"ab").expect("written");
+        target.overwrite_start(b"2").expect("overwritten");
+        target.write_all(b"c").expect("written");
+        target.overwrite_start(b"3").expect("overwritten");
+        target.finish().expect("finished");
+        assert_eq!(content(&path), "3 rows: abc");
+        assert_eq!(folder.names(), ["rows"]);
     }
 
     #[cfg(unix)]
