@@ -11,7 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use lexpeak::{
-    Device, Document, EncodeOptions, Encoder, OutputFormat, OutputTarget, encode_documents,
+    Category, Device, Document, Embedding, EncodeOptions, Encoder, OutputFormat, OutputTarget,
+    Outputs, Scores, encode_documents,
 };
 use proptest::prelude::*;
 use rayon::prelude::*;
@@ -142,6 +143,255 @@ fn tasks_of_the_caller_s_pool_may_encode() {
     assert_eq!(finished.len(), TASKS);
     for (non_zeros, terms) in finished {
         assert_eq!(non_zeros, terms);
+    }
+}
+
+/// Vectors of the same text differ by less.
+const VECTOR_TOLERANCE: f64 = 1e-5;
+
+/// Every output that a model may have.
+const ALL: Outputs = Outputs {
+    sparse: true,
+    dense: true,
+    colbert: true,
+};
+
+fn wanting(outputs: Outputs) -> EncodeOptions {
+    EncodeOptions {
+        outputs,
+        ..Default::default()
+    }
+}
+
+/// The encoder of a BGE-M3 with one layer, and the folder that the model lies in.
+fn bge_m3(batch_tokens: Option<usize>) -> (TempDir, Arc<Encoder>) {
+    let model = RandomModel {
+        layers: 1,
+        max_positions: 512,
+        ..RandomModel::named("bge_m3")
+    };
+    let folder = model.write_temporary();
+    let mut builder = Encoder::builder(folder.path()).device(Device::Cpu);
+    if let Some(tokens) = batch_tokens {
+        builder = builder.batch_tokens(tokens);
+    }
+    let encoder = builder.build().expect("the model is whole");
+    (folder, Arc::new(encoder))
+}
+
+/// Each output that `found` has is that of `expected`.
+fn compare(agreement: &mut Agreement, what: &str, found: Embedding<'_>, expected: Embedding<'_>) {
+    if let Some(row) = found.sparse {
+        let expected = expected.sparse.expect("a row");
+        agreement.row(what, &entries(row), &entries(expected));
+    }
+    if let Some(vector) = found.dense {
+        agreement.vector(what, vector, expected.dense.expect("a vector"));
+    }
+    if let Some(vectors) = found.colbert {
+        let expected = expected.colbert.expect("vectors");
+        agreement.exact(what, vectors.len(), expected.len());
+        for (found, expected) in vectors.iter().zip(expected.iter()) {
+            agreement.vector(what, found, expected);
+        }
+    }
+}
+
+#[test]
+fn only_what_was_asked_for_is_there() {
+    let (_folder, encoder) = bge_m3(None);
+    let texts = texts(20);
+    let all = encoder.embed(&texts, &wanting(ALL)).expect("embeddings");
+    for subset in 1..8 {
+        let [sparse, dense, colbert] = [1, 2, 4].map(|bit| subset & bit != 0);
+        let outputs = Outputs {
+            sparse,
+            dense,
+            colbert,
+        };
+        let found = encoder.embed(&texts, &wanting(outputs)).expect("some");
+        assert_eq!(found.sparse.is_some(), sparse);
+        assert_eq!(found.dense.is_some(), dense);
+        assert_eq!(found.colbert.is_some(), colbert);
+        assert!(found.sparse.as_ref().is_none_or(|rows| rows.len() == 20));
+        assert!(
+            found
+                .dense
+                .as_ref()
+                .is_none_or(|vectors| vectors.len() == 20)
+        );
+        assert!(
+            found
+                .colbert
+                .as_ref()
+                .is_none_or(|vectors| vectors.len() == 20)
+        );
+        let mut agreement = Agreement::within(VECTOR_TOLERANCE);
+        for number in 0..texts.len() {
+            let what = format!("text {number} of {outputs:?}");
+            let (found, all) = (found.document(number), all.document(number));
+            compare(&mut agreement, &what, found, all);
+        }
+        agreement.finish("some outputs and all");
+    }
+    let nothing: [&str; 0] = [];
+    let found = encoder.embed(&nothing, &wanting(ALL)).expect("none");
+    assert!(found.sparse.is_some_and(|rows| rows.is_empty()));
+    assert!(
+        found
+            .dense
+            .is_some_and(|vectors| vectors.is_empty() && vectors.width() == 64)
+    );
+    assert!(
+        found
+            .colbert
+            .is_some_and(|vectors| vectors.is_empty() && vectors.width() == 64)
+    );
+}
+
+#[test]
+fn rows_do_not_depend_on_the_outputs_named() {
+    let (_folder, with_vectors) = bge_m3(None);
+    let (_other, without) = small_encoder();
+    for encoder in [&with_vectors, &without] {
+        let texts = texts(20);
+        let rows = encoder.encode(&texts, &EncodeOptions::default());
+        let expected = rows.expect("rows");
+        assert_eq!(expected.len(), 20);
+        for outputs in [
+            ALL,
+            Outputs {
+                sparse: false,
+                dense: false,
+                colbert: false,
+            },
+        ] {
+            let rows = encoder.encode(&texts, &wanting(outputs)).expect("rows");
+            assert_eq!(rows, expected);
+            let terms = encoder.explain("red planet", &wanting(outputs));
+            let default = encoder.explain("red planet", &EncodeOptions::default());
+            assert_eq!(terms.expect("terms"), default.expect("terms"));
+        }
+    }
+}
+
+#[test]
+fn options_are_checked_without_a_text() {
+    let (_folder, encoder) = bge_m3(None);
+    let sizes = |options| {
+        let sizes = encoder.check(&options).expect("good options");
+        (sizes.sparse, sizes.dense, sizes.colbert)
+    };
+    let vectors = Outputs {
+        sparse: false,
+        ..ALL
+    };
+    assert_eq!(sizes(EncodeOptions::default()), (true, None, None));
+    assert_eq!(sizes(wanting(ALL)), (true, Some(64), Some(64)));
+    assert_eq!(sizes(wanting(vectors)), (false, Some(64), Some(64)));
+    let shorter = EncodeOptions {
+        truncate_dim: Some(7),
+        ..wanting(ALL)
+    };
+    assert_eq!(sizes(shorter), (true, Some(7), Some(64)));
+
+    let none = Outputs {
+        sparse: false,
+        dense: false,
+        colbert: false,
+    };
+    for (options, part) in [
+        (wanting(none), "no output"),
+        (
+            EncodeOptions {
+                truncate_dim: Some(0),
+                ..wanting(ALL)
+            },
+            "ask for 1 to 64",
+        ),
+        (
+            EncodeOptions {
+                truncate_dim: Some(65),
+                ..wanting(ALL)
+            },
+            "ask for 1 to 64",
+        ),
+    ] {
+        for error in [
+            encoder.check(&options).expect_err("without sense"),
+            encoder
+                .embed(&["red"], &options)
+                .expect_err("without sense"),
+        ] {
+            assert_eq!(error.category(), Category::Usage);
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+    let (_folder, encoder) = small_encoder();
+    let error = encoder.check(&wanting(ALL)).expect_err("no such output");
+    assert_eq!(error.category(), Category::Usage);
+    let said = "BertForMaskedLM has no dense output; ask for sparse";
+    assert_eq!(error.to_string(), said);
+}
+
+#[test]
+fn batches_of_any_size_give_the_same_vectors() {
+    let texts = texts(40);
+    let options = wanting(ALL);
+    let (_folder, together) = bge_m3(Some(1 << 16));
+    let expected = together.embed(&texts, &options).expect("embeddings");
+    for batch_tokens in [1, 17, 64, 1000] {
+        let (_folder, encoder) = bge_m3(Some(batch_tokens));
+        let mut agreement = Agreement::within(VECTOR_TOLERANCE);
+        // The same encoder has large batches, small ones and again large ones.
+        for count in [40, 1, 7, 40] {
+            let found = encoder.embed(&texts[..count], &options).expect("some");
+            for number in 0..count {
+                let what = format!("text {number} of {count}, {batch_tokens} tokens a batch");
+                let (found, expected) = (found.document(number), expected.document(number));
+                compare(&mut agreement, &what, found, expected);
+            }
+        }
+        agreement.finish("small batches and a large one");
+    }
+}
+
+#[test]
+fn any_thread_may_embed() {
+    let (_folder, encoder) = bge_m3(None);
+    let options = wanting(ALL);
+    let texts = texts(200);
+    let expected = encoder.embed(&texts, &options).expect("embeddings");
+    let (found, texts) = in_time(move || {
+        let embed = |text| encoder.embed(&[text], &options).expect("an embedding");
+        // In threads of the caller's pool, and in one of its own.
+        let mut found = texts[..150].par_iter().map(embed).collect::<Vec<_>>();
+        thread::scope(|scope| {
+            let rest = scope.spawn(|| texts[150..].iter().map(embed).collect::<Vec<_>>());
+            found.extend(rest.join().expect("it ends"));
+        });
+        (found, texts)
+    });
+    let mut agreement = Agreement::within(VECTOR_TOLERANCE);
+    for number in 0..texts.len() {
+        let what = format!("text {number}");
+        let (found, expected) = (found[number].document(0), expected.document(number));
+        compare(&mut agreement, &what, found, expected);
+    }
+    agreement.finish("texts alone and together");
+}
+
+/// Dense vectors as a program compares them: a text is nearest to itself, whatever it is encoded with.
+#[test]
+fn a_text_scores_1_with_itself() {
+    let (_folder, encoder) = bge_m3(None);
+    let texts = ["the red planet", "", "火星 <mask>"];
+    let embeddings = encoder.embed(&texts, &wanting(ALL)).expect("embeddings");
+    for number in 0..texts.len() {
+        let itself = embeddings.document(number);
+        let scores = Scores::of(itself, itself);
+        let near_1 = |score: Option<f64>| score.is_some_and(|score| (score - 1.0).abs() <= 1e-5);
+        assert!(near_1(scores.dense) && near_1(scores.colbert), "{scores:?}");
     }
 }
 

@@ -1,20 +1,21 @@
 //! `lexpeak encode`
 
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use lexpeak::{
-    Category, DocumentReader, Encoder, InputFormat, OutputFormat, OutputTarget, Result, Summary,
-    encode_documents,
+    Category, EncodeOptions, Encoder, InputFormat, OutputFormat, OutputSizes, OutputTarget,
+    Outputs, Result, RowWriter, Summary, VectorFiles, VectorLayout, VectorType, encode_documents,
 };
 
-use super::options::{EngineArgs, TextArgs};
+use super::count;
+use super::options::{EngineArgs, TextArgs, documents};
 
-/// Encode a file of texts, one sparse vector each
+/// Encode a file of texts: a sparse vector each, and others where the model has them
 #[derive(Args)]
 pub(crate) struct Encode {
     /// Model folder, or hub id (owner/model)
@@ -32,6 +33,18 @@ pub(crate) struct Encode {
     /// Format of the output
     #[arg(long, value_enum, default_value = "jsonl")]
     format: OutputFormat,
+    /// What to write of each text; a BGE-M3 has all three
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "sparse")]
+    outputs: Vec<Output>,
+    /// Write dense and colbert vectors to .npy files in this folder, not into the lines
+    #[arg(long, value_name = "DIR")]
+    vectors: Option<PathBuf>,
+    /// Precision of the values in these files
+    #[arg(long, value_enum, default_value = "f32", requires = "vectors")]
+    vectors_dtype: VectorType,
+    /// Make dense vectors of so many values, the first ones [default: all]
+    #[arg(long, value_name = "N")]
+    truncate_dim: Option<usize>,
     /// Also write the vocabulary's string of every weight
     #[arg(long)]
     tokens: bool,
@@ -41,16 +54,28 @@ pub(crate) struct Encode {
     text: TextArgs,
 }
 
+/// An output of a model.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// Weights of vocabulary terms
+    Sparse,
+    /// A vector of the whole text
+    Dense,
+    /// A vector of every token but the first
+    Colbert,
+}
+
 impl Encode {
     pub(crate) fn run(self) -> Result<()> {
-        let documents = self.documents()?;
+        let documents = documents(&self.input, self.input_format)?;
         let encoder = Arc::new(self.engine.encoder(&self.model)?);
-        let options = self.text.options();
-        encoder.check(&options)?; // Before an earlier output is touched.
-        let tokens = self.tokens.then(|| vocabulary(&encoder));
-        let mut writer = self
-            .format
-            .writer(OutputTarget::create(&self.output)?, tokens);
+        let options = EncodeOptions {
+            outputs: self.outputs(),
+            truncate_dim: self.truncate_dim,
+            ..self.text.options()
+        };
+        let sizes = encoder.check(&options)?; // Before an earlier output is touched.
+        let mut writer = self.writer(&encoder, sizes)?;
 
         let stop = stop_on_signals().expect("these signals can be handled. This is a bug");
         let bar = progress_bar();
@@ -60,13 +85,13 @@ impl Encode {
             documents,
             writer.as_mut(),
             &stop,
-            |summary| bar.set_message(line(summary)),
+            |summary| bar.set_message(line(summary, sizes)),
         );
         bar.finish_and_clear();
         match outcome {
             Ok(summary) => {
                 writer.finish()?;
-                report(&summary, &encoder);
+                report(&summary, sizes, &encoder);
                 Ok(())
             }
             Err(error) => {
@@ -83,16 +108,31 @@ impl Encode {
         }
     }
 
-    fn documents(&self) -> Result<DocumentReader<Box<dyn io::BufRead + Send>>> {
-        if self.input == Path::new("-") {
-            Ok(DocumentReader::stdin(
-                self.input_format.unwrap_or(InputFormat::Jsonl),
-            ))
-        } else {
-            let format = self
-                .input_format
-                .unwrap_or_else(|| InputFormat::for_path(&self.input));
-            DocumentReader::open(&self.input, format)
+    /// Which outputs are wanted.
+    fn outputs(&self) -> Outputs {
+        let has = |output| self.outputs.contains(&output);
+        Outputs {
+            sparse: has(Output::Sparse),
+            dense: has(Output::Dense),
+            colbert: has(Output::Colbert),
+        }
+    }
+
+    fn writer(&self, encoder: &Encoder, sizes: OutputSizes) -> Result<Box<dyn RowWriter>> {
+        let layout = VectorLayout {
+            dense: sizes.dense,
+            colbert: sizes.colbert,
+            dtype: self.vectors_dtype,
+        };
+        if let Some(folder) = &self.vectors {
+            VectorFiles::check(folder, layout, &self.output)?;
+        }
+        let target = OutputTarget::create(&self.output)?;
+        let tokens = self.tokens.then(|| vocabulary(encoder));
+        let rows = self.format.writer(target, tokens);
+        match &self.vectors {
+            None => Ok(rows),
+            Some(folder) => Ok(Box::new(VectorFiles::create(folder, layout, rows)?)),
         }
     }
 }
@@ -134,37 +174,33 @@ fn progress_bar() -> ProgressBar {
     bar
 }
 
-fn line(summary: &Summary) -> String {
-    format!(
-        "{}, {} in {:.1} s: {:.0} documents/s, {:.0} tokens/s, {:.1} non-zeros a document",
+fn line(summary: &Summary, sizes: OutputSizes) -> String {
+    let mut line = format!(
+        "{}, {} in {:.1} s: {:.0} documents/s, {:.0} tokens/s",
         count(summary.documents, "document"),
         count(summary.tokens, "token"),
         summary.elapsed.as_secs_f64(),
         summary.documents_per_second(),
         summary.tokens_per_second(),
-        summary.non_zeros_per_document(),
-    )
+    );
+    if sizes.sparse {
+        let non_zeros = summary.non_zeros_per_document();
+        line += &format!(", {non_zeros:.1} non-zeros a document");
+    }
+    line
 }
 
-fn report(summary: &Summary, encoder: &Encoder) {
+fn report(summary: &Summary, sizes: OutputSizes, encoder: &Encoder) {
     super::say(format!(
         "{}; engine {}",
-        line(summary),
+        line(summary, sizes),
         encoder.description()
     ));
-    if summary.truncated > 0 {
-        let truncated = count(summary.truncated, "document");
-        super::say(format!("{truncated} cut at the maximum length"));
-    }
+    super::say_truncated(summary.truncated);
     if summary.empty > 0 {
         super::say(format!(
             "{} with an empty row",
             count(summary.empty, "document")
         ));
     }
-}
-
-fn count(number: u64, noun: &str) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{s}")
 }

@@ -55,7 +55,7 @@ fn describe_model(encoder: &Encoder) -> String {
 head     {}
 space    {} vocabulary terms
 length   {} tokens (at most {})
-memory   {:.1} MB weights, {:.1} MB activations for {} tokens at a time
+memory   {:.1} MB weights, {:.1} MB arena for {} tokens at a time, {:.1} MB peak
 ",
         spec.architecture.class_name(),
         spec.num_layers,
@@ -68,8 +68,9 @@ memory   {:.1} MB weights, {:.1} MB activations for {} tokens at a time
         spec.max_length,
         spec.longest_input,
         megabytes(memory.weights),
-        megabytes(memory.activations),
-        encoder.batch_tokens(),
+        megabytes(memory.arena),
+        encoder.largest_batch(),
+        megabytes(memory.peak),
     )
 }
 

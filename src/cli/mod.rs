@@ -6,18 +6,20 @@ mod encode;
 mod explain;
 mod info;
 mod options;
+mod score;
 
 use std::io::{self, Write};
 
 use clap::Parser;
 use lexpeak::{Category, OutputTarget, Result};
 
-/// Turns text into learned sparse vectors (SPLADE).
+/// Turns text into learned sparse vectors (SPLADE, BGE-M3).
 #[derive(Parser)]
 #[command(name = "lexpeak", version, arg_required_else_help = true)]
 pub(crate) enum Command {
     Encode(encode::Encode),
     Explain(explain::Explain),
+    Score(score::Score),
     Info(info::Info),
 }
 
@@ -26,6 +28,7 @@ impl Command {
         match self {
             Self::Encode(encode) => encode.run(),
             Self::Explain(explain) => explain.run(),
+            Self::Score(score) => score.run(),
             Self::Info(info) => info.run(),
         }
     }
@@ -43,4 +46,17 @@ fn print(text: &str) -> Result<()> {
         Err(error) if error.category() == Category::BrokenPipe => Ok(()),
         outcome => outcome,
     }
+}
+
+/// Says how many texts lost their end, if any did.
+fn say_truncated(truncated: u64) {
+    if truncated > 0 {
+        let truncated = count(truncated, "document");
+        say(format!("{truncated} cut at the maximum length"));
+    }
+}
+
+fn count(number: u64, noun: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{s}")
 }

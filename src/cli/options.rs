@@ -1,10 +1,12 @@
 //! Arguments that several commands share.
 
+use std::io::BufRead;
 use std::path::Path;
 
 use clap::Args;
 use lexpeak::{
-    Device, Dtype, EncodeOptions, Encoder, EngineDescription, Result, Role, SpecialTokens,
+    Device, DocumentReader, Dtype, EncodeOptions, Encoder, EngineDescription, InputFormat, Result,
+    Role, SpecialTokens,
 };
 
 /// Where and how to compute.
@@ -70,6 +72,20 @@ impl EngineArgs {
     }
 }
 
+/// The texts of `input`, in `format` or the one that its name or `-` says.
+pub(crate) fn documents(
+    input: &Path,
+    format: Option<InputFormat>,
+) -> Result<DocumentReader<Box<dyn BufRead + Send>>> {
+    if input == Path::new("-") {
+        return Ok(DocumentReader::stdin(format.unwrap_or(InputFormat::Jsonl)));
+    }
+    DocumentReader::open(
+        input,
+        format.unwrap_or_else(|| InputFormat::for_path(input)),
+    )
+}
+
 impl TextArgs {
     pub(crate) fn options(&self) -> EncodeOptions {
         EncodeOptions {
@@ -78,6 +94,7 @@ impl TextArgs {
             special_tokens: self.special_tokens,
             min_weight: self.min_weight,
             top_k: self.top_k,
+            ..EncodeOptions::default()
         }
     }
 }

@@ -46,7 +46,14 @@ fn table(printed: &str) -> Vec<Term> {
 
 #[test]
 fn explain_shows_the_weights_that_encode_writes() {
-    for name in ["bert", "bert_sum", "distilbert"] {
+    for name in [
+        "bert",
+        "bert_sum",
+        "distilbert",
+        "bge_m3",
+        "xlm_roberta_classifier",
+        "unicoil",
+    ] {
         let sandbox = Sandbox::with(&RandomModel::named(name));
         for options in [
             "",
@@ -88,6 +95,34 @@ fn explain_names_the_token_at_the_position() {
     assert!(!terms.is_empty());
     for term in terms {
         assert_eq!(tokens[term.position], term.source, "{term:?}");
+    }
+}
+
+/// A head that weighs tokens gives a term the weight of one of its own, the first with the largest.
+#[test]
+fn explain_names_the_term_itself_where_tokens_are_weighed() {
+    let sandbox = Sandbox::with(&RandomModel::named("bge_m3"));
+    let text = "the planet the planet the planet";
+    let run = Run::of(sandbox.command("explain --model model").arg(text)).succeeds();
+    let terms = table(&run.stdout);
+    assert!(!terms.is_empty());
+    let tokens = [
+        "<s>",
+        "▁the",
+        "▁planet",
+        "▁the",
+        "▁planet",
+        "▁the",
+        "▁planet",
+        "</s>",
+    ];
+    for term in &terms {
+        assert_eq!(term.token, term.source);
+        assert_eq!(tokens[term.position], term.source, "{term:?}");
+    }
+    for empty in ["", "<unk>", "<s> </s> <pad>"] {
+        let run = Run::of(sandbox.command("explain --model model").arg(empty));
+        assert!(table(&run.succeeds().stdout).is_empty(), "{empty:?}");
     }
 }
 
@@ -172,6 +207,54 @@ fn info_shows_the_shape_of_a_model() {
                 "length   40 tokens (at most 40)",
             ],
         ),
+        (
+            "bge_m3",
+            [
+                "model    XLMRobertaModel: 2 layers, hidden 64, 2 heads of 32, ffn 128",
+                "head     max over a term's tokens of relu(weight); dense vector of the first token; \
+                 vectors of 64 for the others",
+                "space    422 vocabulary terms",
+                "length   40 tokens (at most 40)",
+            ],
+        ),
+        (
+            "bge_m3_bin",
+            [
+                "model    XLMRobertaModel: 2 layers, hidden 60, 3 heads of 20, ffn 128",
+                "head     max over a term's tokens of relu(weight); dense vector of the first token; \
+                 vectors of 24 for the others",
+                "space    422 vocabulary terms",
+                "length   40 tokens (at most 40)",
+            ],
+        ),
+        (
+            "bge_m3_long",
+            [
+                "model    XLMRobertaModel: 1 layers, hidden 32, 1 heads of 32, ffn 64",
+                "head     max over a term's tokens of relu(weight); dense vector of the first token; \
+                 vectors of 32 for the others",
+                "space    422 vocabulary terms",
+                "length   8192 tokens (at most 8192)",
+            ],
+        ),
+        (
+            "xlm_roberta_classifier",
+            [
+                "model    XLMRobertaForTokenClassification: 2 layers, hidden 64, 2 heads of 32, ffn 128",
+                "head     max over a term's tokens of relu(weight); dense vector of the first token",
+                "space    422 vocabulary terms",
+                "length   40 tokens (at most 40)",
+            ],
+        ),
+        (
+            "unicoil",
+            [
+                "model    UniCoilEncoder: 2 layers, hidden 64, 2 heads of 32, ffn 128",
+                "head     max over a term's tokens of relu(weight)",
+                "space    139 vocabulary terms",
+                "length   40 tokens (at most 40)",
+            ],
+        ),
     ] {
         let sandbox = Sandbox::with(&RandomModel::named(name));
         let run = sandbox.run("info --model model").succeeds();
@@ -188,6 +271,58 @@ fn info_shows_the_shape_of_a_model() {
             );
         }
     }
+}
+
+/// The numbers of the line `memory`: megabytes of weights, arena and peak, and the tokens they are for.
+fn memory(sandbox: &Sandbox, options: &str) -> ([f64; 3], usize) {
+    let run = sandbox.run(&format!("info --model model --device cpu {options}"));
+    let printed = run.succeeds().stdout;
+    let line = printed
+        .lines()
+        .find_map(|line| line.strip_prefix("memory   "));
+    let line = line.unwrap_or_else(|| panic!("{printed}"));
+    let numbers: Vec<&str> = line
+        .split(' ')
+        .filter(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+        .collect();
+    let [weights, arena, tokens, peak] = numbers[..] else {
+        panic!("{line}");
+    };
+    let said = format!(
+        "{weights} MB weights, {arena} MB arena for {tokens} tokens at a time, {peak} MB peak"
+    );
+    assert_eq!(line, said);
+    let megabytes = [weights, arena, peak].map(|number| number.parse().expect("a number"));
+    (megabytes, tokens.parse().expect("a number"))
+}
+
+#[test]
+fn info_s_memory_is_for_the_tokens_at_a_time() {
+    let sandbox = Sandbox::with(&RandomModel::named("bge_m3"));
+    let ([weights, _, _], _) = memory(&sandbox, "");
+    let numbers = RandomModel::named("bge_m3").tensors().into_iter();
+    // The pooler is not read. What is stored in halves is held in whole numbers.
+    let read = numbers.filter(|tensor| !tensor.name.starts_with("pooler."));
+    let floats: usize = read.map(|tensor| tensor.values.len()).sum();
+    // RoBERTa's first two positions belong to no token.
+    let held = 4.0 * (floats - 2 * 64) as f64 / 1e6;
+    assert!(
+        (weights - held).abs() <= 0.05 + 1e-9,
+        "{weights} and not {held}"
+    );
+
+    let ([_, arena, peak], tokens) = memory(&sandbox, "--batch-tokens 100000");
+    assert_eq!(tokens, 100_000);
+    let ([same, twice, more], tokens) = memory(&sandbox, "--batch-tokens 200000");
+    assert_eq!((same, tokens), (weights, 200_000));
+    assert!((twice / arena - 2.0).abs() < 0.01, "{arena} and {twice}");
+    // On the way to the output are at least the vectors of one batch.
+    let vectors = 200_000.0 * 64.0 * 4.0 / 1e6;
+    assert!(more >= weights + twice + vectors, "{more}");
+    assert!(more > peak);
+    // A text is never divided.
+    let ([..], tokens) = memory(&sandbox, "--batch-tokens 1");
+    assert_eq!(tokens, 40);
 }
 
 #[test]

@@ -11,9 +11,12 @@ mod memory;
 mod model;
 mod options;
 mod output;
+mod outputs;
+mod score;
 #[cfg(unix)]
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
+mod vectors;
 
 use support::sandbox;

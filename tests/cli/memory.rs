@@ -1,4 +1,4 @@
-//! Memory does not grow with the corpus.
+//! Memory does not grow with the corpus, and with the length of texts as `info` says.
 
 use std::io::{self, Write};
 use std::process::Stdio;
@@ -43,6 +43,76 @@ fn their_rows_are_written_before_the_end_too() {
     drop(stdin);
     Run::end_of(child).succeeds();
     assert_eq!(sandbox.rows("rows.jsonl").len(), 100_000);
+}
+
+/// What attention makes of a text of 8,192 tokens would alone be 268 MB a head, were it all there at once.
+#[test]
+fn long_texts_take_what_info_says() {
+    let sandbox = Sandbox::with(&RandomModel {
+        layers: 1,
+        max_positions: 8192,
+        ..RandomModel::named("bge_m3")
+    });
+    let info = sandbox.run("info --model model").succeeds().stdout;
+    let predicted = info_peak(&info, 8192);
+
+    sandbox.write_documents("docs.jsonl", &["the planet"]);
+    let short = peak_of_all_outputs(&sandbox, "1 document, 4 tokens");
+    sandbox.write_documents("docs.jsonl", &vec!["the planet ".repeat(5000); 4]);
+    let long = peak_of_all_outputs(&sandbox, "4 documents, 32768 tokens");
+
+    let peaks = format!("{long} kB, of a short text {short} kB, predicted {predicted} kB");
+    println!("{peaks}");
+    let limit = 1.25 * (short + predicted) as f64; // The tokeniser is in none of the two.
+    assert!(long as f64 <= limit, "{peaks}");
+    // Else it predicts far too much, or nothing was measured.
+    assert!(long > short + predicted / 4, "{peaks}");
+}
+
+/// The peak on info's line `memory   W MB weights, A MB arena for T tokens at a time, P MB peak`, in kB of 1024 bytes.
+#[track_caller]
+fn info_peak(info: &str, tokens: usize) -> u64 {
+    let line = info.lines().find_map(|line| line.strip_prefix("memory   "));
+    let line = line.unwrap_or_else(|| panic!("{info}"));
+    let fields: Vec<&str> = line.split(' ').collect();
+    let [
+        weights,
+        "MB",
+        "weights,",
+        arena,
+        "MB",
+        "arena",
+        "for",
+        found,
+        "tokens",
+        "at",
+        "a",
+        "time,",
+        peak,
+        "MB",
+        "peak",
+    ] = fields[..]
+    else {
+        panic!("{line}");
+    };
+    assert_eq!(found, tokens.to_string());
+    let [weights, arena, peak] =
+        [weights, arena, peak].map(|megabytes| megabytes.parse::<f64>().expect("a number"));
+    assert!(
+        weights > 0.0 && arena > 0.0 && peak >= weights + arena,
+        "{line}"
+    );
+    (peak * 1e6 / 1024.0) as u64
+}
+
+/// The most memory, in kB, that `docs.jsonl` takes with all outputs, vectors in files; it has `count`.
+fn peak_of_all_outputs(sandbox: &Sandbox, count: &str) -> u64 {
+    let line = "encode --model model --input docs.jsonl --output rows.jsonl \
+                --outputs sparse,dense,colbert --vectors vectors --threads 2";
+    let mut child = sandbox.command(line).spawn().expect("it starts");
+    let peak = peak_memory(&mut child);
+    Run::end_of(child).ends(0, &[count]);
+    peak
 }
 
 /// `many` of those documents take as much memory as `few`.

@@ -421,7 +421,7 @@ fn help_and_version_are_no_errors() {
         run.stdout,
         format!("lexpeak {}\n", env!("CARGO_PKG_VERSION"))
     );
-    for command in ["encode", "explain", "info"] {
+    for command in ["encode", "explain", "score", "info"] {
         let run = sandbox.run(&format!("{command} --help")).succeeds();
         assert!(
             run.stdout.contains(&format!("Usage: lexpeak {command}")),
