@@ -9,17 +9,23 @@ mod token_ids;
 use std::collections::HashMap;
 use std::fs;
 
-use lexpeak::{Device, Dtype, EncodeOptions, Encoder, SpecialTokens};
+use lexpeak::{Device, Dtype, EncodeOptions, Encoder, Outputs, SpecialTokens};
 use safetensors::{Dtype as StoredDtype, SafeTensors};
 
 use support::agreement::{Agreement, entries};
 use support::demo_model;
-use support::golden_rows::{self, GoldenRow, compare_with_golden_rows};
-use support::random_model::{Architecture, RandomModel};
+use support::golden_rows::{
+    self, GoldenRow, compare_with_golden_embeddings, compare_with_golden_row,
+    compare_with_golden_rows,
+};
+use support::random_model::{Architecture, Head, RandomModel};
 use support::random_tensors::SplitMix64;
 
 /// What f32 promises: every weight of PyTorch's to 1e-4.
 const ENGINE_TOLERANCE: f64 = 1e-4;
+
+/// Of a value of a vector, whose length is 1.
+const VECTOR_TOLERANCE: f64 = 1e-5;
 
 /// The golden rows are f32 themselves: this is their own rounding error over a few layers.
 const GOLDEN_ROUNDING: f64 = 2e-5;
@@ -70,6 +76,51 @@ fn engine_matches_pytorch_on_the_demo_model() {
 }
 
 #[test]
+fn engine_matches_pytorch_on_models_that_weigh_tokens() {
+    let mut rows = Agreement::within(ENGINE_TOLERANCE);
+    let mut vectors = Agreement::within(VECTOR_TOLERANCE);
+    for model in RandomModel::with_token_weights() {
+        let folder = model.write_temporary();
+        let encoder = encoder(folder.path());
+        compare_with_golden_embeddings(&mut rows, &mut vectors, &encoder, &model.name);
+    }
+    rows.finish("engine against PyTorch, token weights");
+    vectors.finish("engine against PyTorch, vectors");
+}
+
+/// In one call, and in batches that mix their lengths.
+#[test]
+fn engine_matches_pytorch_on_batches_of_vectors() {
+    let mut rows = Agreement::within(ENGINE_TOLERANCE);
+    let mut vectors = Agreement::within(VECTOR_TOLERANCE);
+    for model in RandomModel::with_token_weights() {
+        let folder = model.write_temporary();
+        let builder = Encoder::builder(folder.path())
+            .device(Device::Cpu)
+            .dtype(Dtype::F32)
+            .batch_tokens(3 * model.max_positions);
+        let encoder = builder.build().expect("the model loads");
+        let options = EncodeOptions {
+            outputs: outputs_of(&model),
+            ..EncodeOptions::default()
+        };
+        let mut golden = GoldenRow::of(&model.name);
+        golden.retain(|row| row.options() == options);
+        let texts: Vec<&str> = golden.iter().map(|row| row.text.as_str()).collect();
+        let found = encoder
+            .embed(&texts, &options)
+            .expect("the texts are encoded");
+        for (place, golden) in golden.iter().enumerate() {
+            let what = format!("{} {} in a batch", model.name, golden.label());
+            let found = found.document(place);
+            compare_with_golden_row(&mut rows, &mut vectors, &what, found, golden);
+        }
+    }
+    rows.finish("engine against PyTorch, batches of token weights");
+    vectors.finish("engine against PyTorch, batches of vectors");
+}
+
+#[test]
 fn demo_model_reproduces_the_published_scores() {
     let encoder = encoder(&demo_model::folder());
     let texts = [
@@ -111,6 +162,34 @@ fn oracle_matches_pytorch() {
     }
     agreement.finish("oracle against PyTorch, random models");
 
+    let mut agreement = Agreement::within(GOLDEN_ROUNDING);
+    let mut vectors = Agreement::within(GOLDEN_ROUNDING).and_cosine(1.0 - 1e-9);
+    for model in RandomModel::with_token_weights() {
+        let oracle = oracle_of(&model);
+        for row in rows_with_ids(&model) {
+            let what = format!("{} {}", model.name, row.label());
+            let hidden = oracle.hidden(&row.ids);
+            if let Some(pooled) = pooled_positions(&row) {
+                let found = oracle.sparse(&row.ids, &hidden, &pooled).entries();
+                agreement.row(&what, &found, &row.entries());
+            }
+            if let Some(dense) = &row.dense {
+                let size = row.dense_size.unwrap_or(oracle.width());
+                vectors.vector(&what, &oracle.dense(&hidden, size), dense);
+            }
+            if let Some(colbert) = &row.colbert {
+                let found = oracle.multi_vectors(&hidden);
+                let width = found.len() / colbert.vectors;
+                for (number, expected) in &colbert.sample {
+                    let found = &found[number * width..(number + 1) * width];
+                    vectors.vector(&format!("{what}, vector {number}"), found, expected);
+                }
+            }
+        }
+    }
+    agreement.finish("oracle against PyTorch, token weights");
+    vectors.finish("oracle against PyTorch, vectors");
+
     // One short text: 30,522 words are many for plain loops.
     let mut agreement = Agreement::within(GOLDEN_ROUNDING);
     let row = GoldenRow::of("splade_tiny")
@@ -122,6 +201,31 @@ fn oracle_matches_pytorch() {
         .entries();
     agreement.row("splade_tiny", &found, &row.entries());
     agreement.finish("oracle against PyTorch, demo model");
+}
+
+/// That the golden rows show what is left out.
+#[test]
+fn oracle_has_weights_for_tokens_that_have_none() {
+    for model in RandomModel::with_token_weights() {
+        let mut oracle = oracle_of(&model);
+        let oracle::Head::TokenWeights { unweighted, .. } = &mut oracle.head else {
+            panic!("{} has another head", model.name);
+        };
+        let left_out = std::mem::take(unweighted);
+        let rows = rows_with_ids(&model);
+        let mut seen = 0;
+        for id in left_out {
+            let weights = rows.iter().filter(|row| row.ids.contains(&id)).map(|row| {
+                let every_position: Vec<usize> = (0..row.ids.len()).collect();
+                oracle.forward(&row.ids, &every_position).weights[id as usize]
+            });
+            if let Some(heaviest) = weights.reduce(f64::max) {
+                assert!(heaviest > 0.1, "{}: id {id} gets {heaviest}", model.name);
+                seen += 1;
+            }
+        }
+        assert!(seen > 0, "{}: no text has such a token", model.name);
+    }
 }
 
 #[test]
@@ -152,8 +256,56 @@ fn engine_matches_the_oracle_on_random_texts() {
 }
 
 #[test]
+fn engine_matches_the_oracle_on_vectors_of_random_texts() {
+    let mut rows = Agreement::within(ENGINE_TOLERANCE);
+    let mut vectors = Agreement::within(VECTOR_TOLERANCE);
+    for model in RandomModel::with_token_weights() {
+        let folder = model.write_temporary();
+        let encoder = encoder(folder.path());
+        let oracle = oracle_of(&model);
+        let texts = random_texts(&model, 20);
+        let options = EncodeOptions {
+            outputs: outputs_of(&model),
+            ..EncodeOptions::default()
+        };
+        let found = encoder
+            .embed(&texts, &options)
+            .expect("the texts are encoded");
+        for (place, text) in texts.iter().enumerate() {
+            let what = format!("{} {text:?}", model.name);
+            let found = found.document(place);
+            let ids = encoder
+                .token_ids(text, &options)
+                .expect("the text has tokens");
+            let hidden = oracle.hidden(&ids);
+            let every_position: Vec<usize> = (0..ids.len()).collect();
+            let row = oracle.sparse(&ids, &hidden, &every_position).entries();
+            rows.row(&what, &entries(found.sparse.expect("a sparse row")), &row);
+            if let Some(dense) = found.dense {
+                vectors.vector(&what, dense, &oracle.dense(&hidden, oracle.width()));
+            }
+            if let Some(colbert) = found.colbert {
+                let expected = oracle.multi_vectors(&hidden);
+                let what = format!("{what}, vectors of tokens");
+                vectors.vector(&what, colbert.values(), &expected);
+            }
+        }
+    }
+    rows.finish("engine against oracle, token weights");
+    vectors.finish("engine against oracle, vectors");
+}
+
+#[test]
 fn explain_names_a_token_that_gives_the_weight() {
-    for name in ["bert", "bert_log1p_sum", "distilbert", "xlm_roberta"] {
+    let models = [
+        "bert",
+        "bert_log1p_sum",
+        "distilbert",
+        "xlm_roberta",
+        "bge_m3",
+        "unicoil",
+    ];
+    for name in models {
         let model = RandomModel::named(name);
         let folder = model.write_temporary();
         let encoder = encoder(folder.path());
@@ -315,29 +467,37 @@ fn pooled_positions(row: &GoldenRow) -> Option<Vec<usize>> {
     }
 }
 
+/// All that the model gives.
+fn outputs_of(model: &RandomModel) -> Outputs {
+    Outputs {
+        sparse: true,
+        dense: model.architecture != Architecture::UniCoil,
+        colbert: model.colbert.is_some(),
+    }
+}
+
+/// The golden rows but for those of the longest texts, which are too much for plain loops.
+fn rows_with_ids(model: &RandomModel) -> Vec<GoldenRow> {
+    let mut rows = GoldenRow::of(&model.name);
+    rows.retain(|row| !row.ids.is_empty());
+    rows
+}
+
 fn oracle_of(model: &RandomModel) -> oracle::Model {
-    let head = model.head.as_ref();
     oracle::Model {
         family: match model.architecture {
-            Architecture::Bert => oracle::Family::Bert,
+            Architecture::Bert | Architecture::UniCoil => oracle::Family::Bert,
             Architecture::DistilBert => oracle::Family::DistilBert,
-            Architecture::Roberta | Architecture::XlmRoberta | Architecture::Camembert => {
-                oracle::Family::Roberta
-            }
+            Architecture::Roberta
+            | Architecture::XlmRoberta
+            | Architecture::Camembert
+            | Architecture::XlmRobertaTokens => oracle::Family::Roberta,
+            Architecture::BgeM3 => oracle::Family::RobertaEncoder,
         },
         layers: model.layers,
         heads: model.heads,
         norm_eps: model.norm_eps,
-        pooling: match head.map_or("max", |head| &head.pooling) {
-            "max" => oracle::Pooling::Max,
-            "sum" => oracle::Pooling::Sum,
-            other => panic!("models.json: pooling {other}"),
-        },
-        activation: match head.map_or("relu", |head| &head.activation) {
-            "relu" => oracle::Activation::Relu,
-            "log1p_relu" => oracle::Activation::Log1pRelu,
-            other => panic!("models.json: activation {other}"),
-        },
+        head: oracle_head(model),
         weights: model
             .tensors()
             .into_iter()
@@ -352,6 +512,42 @@ fn oracle_of(model: &RandomModel) -> oracle::Model {
                 )
             })
             .collect(),
+    }
+}
+
+fn oracle_head(model: &RandomModel) -> oracle::Head {
+    let token_weights = |layer, unweighted: &[&str]| {
+        let vocabulary = model.vocabulary();
+        let id = |token: &&str| vocabulary.iter().position(|known| known == token);
+        let ids = unweighted
+            .iter()
+            .map(|token| id(token).expect(token) as u32);
+        oracle::Head::TokenWeights {
+            layer,
+            unweighted: ids.collect(),
+        }
+    };
+    let xlm_roberta = ["<s>", "<pad>", "</s>", "<unk>"];
+    match model.architecture {
+        Architecture::BgeM3 => token_weights("sparse_linear", &xlm_roberta),
+        Architecture::XlmRobertaTokens => token_weights("classifier", &xlm_roberta),
+        Architecture::UniCoil => token_weights("coil_encoder.tok_proj", &["[CLS]", "[PAD]"]),
+        _ => splade_head(model.head.as_ref()),
+    }
+}
+
+fn splade_head(head: Option<&Head>) -> oracle::Head {
+    oracle::Head::Splade {
+        pooling: match head.map_or("max", |head| &head.pooling) {
+            "max" => oracle::Pooling::Max,
+            "sum" => oracle::Pooling::Sum,
+            other => panic!("models.json: pooling {other}"),
+        },
+        activation: match head.map_or("relu", |head| &head.activation) {
+            "relu" => oracle::Activation::Relu,
+            "log1p_relu" => oracle::Activation::Log1pRelu,
+            other => panic!("models.json: activation {other}"),
+        },
     }
 }
 
@@ -387,8 +583,10 @@ fn oracle_of_demo_model() -> oracle::Model {
         layers: 2,
         heads: 2,
         norm_eps: 1e-12,
-        pooling: oracle::Pooling::Max,
-        activation: oracle::Activation::Relu,
+        head: oracle::Head::Splade {
+            pooling: oracle::Pooling::Max,
+            activation: oracle::Activation::Relu,
+        },
         weights,
     }
 }

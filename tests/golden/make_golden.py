@@ -6,21 +6,38 @@
 
 Needed only when a model or a text is added; with names, only the rows of these models are written. The
 rows in the repository were written with torch 2.15.0, transformers 5.23.0, sentence-transformers 6.2.0 and
-numpy 2.4.6, those of RoBERTa's families with transformers 5.24.0. Their tokenisers, in tokenizers/, were trained once,
-with tokenizers 0.23.3 (BPE) and sentencepiece 0.2.3 (Unigram), on sample passages and sentences in 14 scripts.
+numpy 2.4.6, those of RoBERTa's families and of token weights with transformers 5.24.0. Their tokenisers, in
+tokenizers/, were trained once, with tokenizers 0.23.3 (BPE) and sentencepiece 0.2.3 (Unigram), on sample passages
+and sentences in 14 scripts.
 
 For each model of models.json, NAME.jsonl holds one row a text:
 
     {"text": ..., "ids": [token ids], "indices": [vocabulary ids], "values": [weights]}
 
 with "max_length" or "special_tokens" where the row was encoded with that option. splade_tiny.jsonl
-holds the same for the demo model. The weights of the small models exist nowhere: both sides fill
+holds the same for the demo model. The models that weigh tokens have dense vectors and multi-vectors too, as far as
+they give them:
+
+    "dense": [values], "colbert": {"vectors": how many, "sample": [[which, [values]], ...]}
+
+with "dense_size" where the dense vector was made of so many values. "sample" has all vectors of a short text; of
+others the first, the last and some between. With "words" the text is so many words: those of "text", over and over;
+and where that makes more than ID_LIMIT tokens, "tokens", their number, stands for "ids".
+
+The weights of the small models exist nowhere: both sides fill
 the tensors from their names (`random_values` here, tests/support/random_model.rs there), so the
 only thing to keep of a pytorch_model.bin is its pickle stream, NAME.data.pkl, and which tensor
-lies in which of its storages, NAME.storages.json.
+lies in which of its storages, NAME.storages.json. Of the layers that BGE-M3 keeps in files of their own there is a
+pickle stream for each shape, LAYER_OUTPUTSxINPUTS.data.pkl; their storages are weight and bias. The seeds of the models
+that weigh tokens were chosen such that the tokens which have no weight would often have one, if they were not left out.
+
+BGE-M3's own implementation, FlagEmbedding 1.4.2 in float32 (with transformers 4.57.6), was given the weights of the bge_m3
+models and the texts of their rows once: the same terms, their weights to 3e-6, all vectors to 4e-7, truncated ones too.
 """
 
+import functools
 import io
+import itertools
 import json
 import sys
 import tempfile
@@ -36,6 +53,7 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
+    BertModel,
     BertTokenizer,
     CamembertConfig,
     CamembertForMaskedLM,
@@ -46,6 +64,8 @@ from transformers import (
     RobertaForMaskedLM,
     XLMRobertaConfig,
     XLMRobertaForMaskedLM,
+    XLMRobertaForTokenClassification,
+    XLMRobertaModel,
 )
 
 HERE = Path(__file__).resolve().parent
@@ -88,7 +108,15 @@ MULTILINGUAL_TEXTS = [
     "\u2581leading and in\u2581side \u0600 1\u0600 2",
     "it's we'll THEY'RE 2026 3.14 ''quoted'' x\u00adray \ufffd\ue000",
 ]
-# Repeated often enough, longer than any model takes.
+# A head of token weights leaves out what is unknown.
+UNKNOWN_TEXT = "<unk> <unk>"
+# Words of one token each, a prime number of them; and how many the long texts have, before the two special tokens.
+WORDS = """the in an re is planet la fro sun for to mo ال co be with star di mot or element ga Earth Mars wa plan br
+    se system comp na pla small light vi par orbit cel bod all sa nucle mass rock по cha hav sou nu do extr ha quant
+    satellite energy produc earth atom high"""
+LONG_TEXTS = [1, 2, 63, 64, 65, 127, 128, 129, 511, 512, 513, 1000, 2048, 4097, 8190, 8191, 9000]
+ID_LIMIT = 600
+# Repeated often enough, longer than the other models take.
 SENTENCE = "quick sparse search engine weighs the word; "
 
 DEMO_TEXTS = [
@@ -138,18 +166,50 @@ def fill_of(name):
         return "bias"
     if "norm" in name.lower():
         return "norm_weight"
+    if name.startswith(("sparse_linear", "classifier", "coil_encoder.tok_proj")):
+        return "token_weight"
     # A decoder has the scale of the embedding that it could have been tied to.
     if "embeddings" in name or "decoder" in name or "projector" in name:
         return "embedding"
     return "matrix"
 
 
+class BgeM3(XLMRobertaModel):
+    """An encoder with the two layers that BGE-M3 keeps in files of their own, in half precision."""
+
+    LAYER_FILES = ("sparse_linear", "colbert_linear")
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.sparse_linear = torch.nn.Linear(config.hidden_size, 1)
+        self.colbert_linear = torch.nn.Linear(config.hidden_size, config.colbert)
+
+
+class UniCoil(torch.nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.bert = BertModel(config)
+        self.coil_encoder = torch.nn.ModuleDict({"tok_proj": torch.nn.Linear(config.hidden_size, 1)})
+
+
+# Where the models that weigh tokens keep encoder and layer, which tokens they give no weight, and whether the hidden
+# state of the first token is a vector of the text.
+UNWEIGHTED = ["<s>", "<pad>", "</s>", "<unk>"]
+TOKEN_WEIGHTS = {
+    "XLMRobertaModel": dict(encoder="", layer="sparse_linear", unweighted=UNWEIGHTED, dense=True),
+    "XLMRobertaForTokenClassification": dict(encoder="roberta", layer="classifier", unweighted=UNWEIGHTED, dense=True),
+    "UniCoilEncoder": dict(encoder="bert", layer="coil_encoder.tok_proj", unweighted=["[CLS]", "[PAD]"], dense=False),
+}
+
 # Configuration, model, and the tokeniser in tokenizers/.
 ROBERTA_FAMILIES = {
     "RobertaForMaskedLM": (RobertaConfig, RobertaForMaskedLM, "roberta"),
     "XLMRobertaForMaskedLM": (XLMRobertaConfig, XLMRobertaForMaskedLM, "xlm_roberta"),
     "CamembertForMaskedLM": (CamembertConfig, CamembertForMaskedLM, "camembert"),
+    "XLMRobertaModel": (XLMRobertaConfig, BgeM3, "xlm_roberta"),
+    "XLMRobertaForTokenClassification": (XLMRobertaConfig, XLMRobertaForTokenClassification, "xlm_roberta"),
 }
+BERTS = {"BertForMaskedLM": BertForMaskedLM, "UniCoilEncoder": UniCoil}
 
 
 def untrained_model(case, vocabulary_size):
@@ -161,8 +221,8 @@ def untrained_model(case, vocabulary_size):
         tie_word_embeddings=not case["separate_decoder"],
         attn_implementation="eager",
     )
-    if case["architecture"] == "BertForMaskedLM":
-        return BertForMaskedLM(
+    if case["architecture"] in BERTS:
+        return BERTS[case["architecture"]](
             BertConfig(
                 num_hidden_layers=case["layers"],
                 num_attention_heads=case["heads"],
@@ -185,6 +245,8 @@ def untrained_model(case, vocabulary_size):
                 layer_norm_eps=case["norm_eps"],
                 type_vocab_size=1,
                 pad_token_id=1,
+                num_labels=1,
+                colbert=case["colbert"],
                 **shared,
             )
         )
@@ -210,6 +272,9 @@ def small_model(case, fills, vocabulary_size):
     """The model of a case in the precision of its files: float32, or rounded to 16 bits."""
     stored_type = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
     model = untrained_model(case, vocabulary_size).eval().to(stored_type[case["stored_type"]])
+    if isinstance(model, BgeM3):
+        for layer in BgeM3.LAYER_FILES:
+            model.get_submodule(layer).half()
     # `parameters` names a tied pair once.
     for name, parameter in model.named_parameters():
         name = filled_name(case, name)
@@ -237,23 +302,40 @@ def tokenizer_file(case):
     return HERE / "tokenizers" / f"{ROBERTA_FAMILIES[case['architecture']][2]}.json"
 
 
-def keep_pickle_stream(case, model):
+def keep_pickle_streams(case, model):
     """What torch.save writes for the model, without the weights."""
     state = model.state_dict()
+    if isinstance(model, BgeM3):
+        for name in BgeM3.LAYER_FILES:
+            layer = model.get_submodule(name)
+            keep_layer(name, layer)
+            for parameter in layer.state_dict():
+                del state[f"{name}.{parameter}"]
+    if case["file"] != "bin":
+        return
+    # Checkpoints of the time when .bin was common carry this tensor, and readers must skip it.
     if case["architecture"] == "BertForMaskedLM":
-        # Checkpoints of the time when .bin was common carry this tensor, and readers must skip it.
         state["bert.embeddings.position_ids"] = torch.arange(case["max_positions"])[None]
     if case["architecture"] in ROBERTA_FAMILIES:
-        state["roberta.embeddings.position_ids"] = torch.arange(case["max_positions"] + 2)[None]
-    archive = io.BytesIO()
-    torch.save(state, archive)
-    pickle_stream = zipfile.ZipFile(archive).read("archive/data.pkl")
+        encoder = "" if isinstance(model, BgeM3) else "roberta."
+        state[f"{encoder}embeddings.position_ids"] = torch.arange(case["max_positions"] + 2)[None]
     # Tied tensors share a storage; torch numbers the storages as it meets them.
     storages = {}
     for name, tensor in state.items():
         storages.setdefault(tensor.data_ptr(), filled_name(case, name))
-    (HERE / f"{case['name']}.data.pkl").write_bytes(pickle_stream)
+    (HERE / f"{case['name']}.data.pkl").write_bytes(pickle_stream(state))
     (HERE / f"{case['name']}.storages.json").write_text(json.dumps(list(storages.values()), indent=1) + "\n")
+
+
+def keep_layer(name, layer):
+    file = HERE / f"{name}_{layer.out_features}x{layer.in_features}.data.pkl"
+    file.write_bytes(pickle_stream(layer.state_dict()))
+
+
+def pickle_stream(state):
+    archive = io.BytesIO()
+    torch.save(state, archive)
+    return zipfile.ZipFile(archive).read("archive/data.pkl")
 
 
 def golden_row(model, tokenizer, pooling, text, max_length=None, special_tokens="keep"):
@@ -283,9 +365,77 @@ def golden_row(model, tokenizer, pooling, text, max_length=None, special_tokens=
         row["max_length"] = max_length
     if special_tokens != "keep":
         row["special_tokens"] = special_tokens
+    return row | {"ids": encoding["input_ids"], "indices": indices, "values": numbers(weights[indices])}
+
+
+def token_weight_row(case, model, tokenizer, text, words=None, max_length=None, special_tokens="keep", dense_size=None):
+    """One text by itself through a model that weighs tokens."""
+    head = TOKEN_WEIGHTS[case["architecture"]]
+    encoding = tokenizer(
+        repeated(text, words),
+        truncation=True,
+        max_length=max_length or case["max_positions"],
+        return_special_tokens_mask=True,
+    )
+    ids = torch.tensor(encoding["input_ids"])
+    with torch.no_grad():
+        encoder = model.get_submodule(head["encoder"])
+        hidden = encoder(ids[None], attention_mask=torch.ones_like(ids)[None]).last_hidden_state[0]
+        token_weights = model.get_submodule(head["layer"])(hidden)[:, 0].relu()
+        if special_tokens == "drop-positions":
+            token_weights *= 1 - torch.tensor(encoding["special_tokens_mask"])
+        weights = torch.zeros(len(tokenizer)).scatter_reduce(0, ids, token_weights, "amax")
+        weights[tokenizer.convert_tokens_to_ids(head["unweighted"])] = 0
+        if special_tokens == "zero-columns":
+            weights[tokenizer.all_special_ids] = 0
+        dense = torch.nn.functional.normalize(hidden[0, :dense_size], dim=0)
+        if isinstance(model, BgeM3):
+            vectors = torch.nn.functional.normalize(model.colbert_linear(hidden[1:]), dim=1)
+
+    options = {"words": words, "max_length": max_length, "dense_size": dense_size}
+    row = {"text": text} | {option: value for option, value in options.items() if value is not None}
+    if special_tokens != "keep":
+        row["special_tokens"] = special_tokens
+    row |= {"ids": encoding["input_ids"]} if len(ids) <= ID_LIMIT else {"tokens": len(ids)}
+    row["indices"] = weights.nonzero()[:, 0].tolist()
+    row["values"] = numbers(weights[row["indices"]])
+    if head["dense"]:
+        row["dense"] = numbers(dense)
+    if isinstance(model, BgeM3):
+        last = len(vectors) - 1
+        sample = range(last + 1) if last < 8 else [round(last * step / 5) for step in range(6)]
+        row["colbert"] = {"vectors": len(vectors), "sample": [[which, numbers(vectors[which])] for which in sample]}
+    return row
+
+
+def repeated(text, words):
+    """So many words: those of the text, over and over."""
+    if words is None:
+        return text
+    return " ".join(itertools.islice(itertools.cycle(text.split(" ")), words))
+
+
+def numbers(tensor):
     # str of a float32 is its shortest form that reads back as the same number.
-    values = [float(str(value)) for value in weights[indices].numpy()]
-    return row | {"ids": encoding["input_ids"], "indices": indices, "values": values}
+    return [float(str(value)) for value in tensor.numpy()]
+
+
+def token_weight_rows(case, model, tokenizer, texts):
+    row = functools.partial(token_weight_row, case, model, tokenizer)
+    if case["max_positions"] > 1000:
+        words = " ".join(WORDS.split())
+        yield from (row(words, count) for count in LONG_TEXTS)
+        yield row(words, LONG_TEXTS[-1], max_length=700)
+        return
+    yield from (row(text) for text in [*texts, UNKNOWN_TEXT, SENTENCE * 8])
+    # Special tokens stand also in the text.
+    for text in [texts[6], *(text for text in texts if text.startswith("a literal"))]:
+        yield row(text, max_length=7)
+        yield row(text, special_tokens="zero-columns")
+        yield row(text, special_tokens="drop-positions")
+    if TOKEN_WEIGHTS[case["architecture"]]["dense"]:
+        hidden = case["heads"] * case["head_dim"]
+        yield from (row(texts[6], dense_size=size) for size in [1, hidden // 2 + 1])
 
 
 def write_rows(name, rows):
@@ -301,6 +451,9 @@ def main():
     catalogue = json.loads((HERE / "models.json").read_text())
     vocabulary = (HERE / "vocab.txt").read_text(encoding="utf-8").splitlines()
     wanted = set(sys.argv[1:])
+    # BGE-M3's real size, which a benchmark has.
+    keep_layer("sparse_linear", torch.nn.Linear(1024, 1).half())
+    keep_layer("colbert_linear", torch.nn.Linear(1024, 1024).half())
     for changes in catalogue["models"]:
         case = catalogue["defaults"] | changes
         if wanted and case["name"] not in wanted:
@@ -312,10 +465,12 @@ def main():
             texts = [*AWKWARD_TEXTS, *MULTILINGUAL_TEXTS]
             size = Tokenizer.from_file(str(tokenizer_file(case))).get_vocab_size()
         model = small_model(case, catalogue["fills"], size)
-        if case["file"] == "bin":
-            keep_pickle_stream(case, model)
+        keep_pickle_streams(case, model)
         model = model.float()
         tokenizer = small_tokenizer(case, words)
+        if case["architecture"] in TOKEN_WEIGHTS:
+            write_rows(case["name"], list(token_weight_rows(case, model, tokenizer, texts)))
+            continue
         pooling = SpladePooling(**head_of(case)).eval()
         rows = [golden_row(model, tokenizer, pooling, text) for text in [*texts, SENTENCE * 8]]
         rows += option_rows(model, tokenizer, pooling, AWKWARD_TEXTS[6:7])

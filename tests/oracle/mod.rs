@@ -1,6 +1,6 @@
 //! The f64 reference of every computation: the plainest loops that can be checked by eye.
 //!
-//! `ops` has one function an operation, for tests of single kernels; [`Model::forward`] strings them
+//! `ops` has one function an operation, for tests of single kernels; [`Model`] strings them
 //! together. It is itself held against the stored answers of the original PyTorch models, by
 //! tests/golden.rs, and uses nothing of the crate under test.
 
@@ -36,6 +36,8 @@ pub enum Family {
     DistilBert,
     /// And its kin, CamemBERT and XLM-R.
     Roberta,
+    /// Its encoder, saved by itself.
+    RobertaEncoder,
 }
 
 /// How a text's tokens are brought together.
@@ -54,14 +56,28 @@ pub enum Activation {
     Log1pRelu,
 }
 
-/// A masked language model with its SPLADE head; weights by their Hugging Face names.
+/// What makes a sparse row of hidden states.
+pub enum Head {
+    /// Every token gives a weight to every id of the vocabulary.
+    Splade {
+        pooling: Pooling,
+        activation: Activation,
+    },
+    /// Every token gives a weight to its own id, by the linear layer of this name.
+    TokenWeights {
+        layer: &'static str,
+        /// Ids that get none.
+        unweighted: Vec<u32>,
+    },
+}
+
+/// An encoder with its head; weights by their Hugging Face names.
 pub struct Model {
     pub family: Family,
     pub layers: usize,
     pub heads: usize,
     pub norm_eps: f64,
-    pub pooling: Pooling,
-    pub activation: Activation,
+    pub head: Head,
     pub weights: HashMap<String, Tensor>,
 }
 
@@ -88,6 +104,11 @@ impl Row {
 impl Model {
     /// The row of one text. Every token is computed; only those at `pooled_positions` count in the row.
     pub fn forward(&self, ids: &[u32], pooled_positions: &[usize]) -> Row {
+        self.sparse(ids, &self.hidden(ids), pooled_positions)
+    }
+
+    /// The hidden states of one text behind the last layer, a row a token.
+    pub fn hidden(&self, ids: &[u32]) -> Vec<f64> {
         let names = &self.family.names();
         let mut x = ops::embed(
             ids,
@@ -109,13 +130,51 @@ impl Model {
             let narrow = self.linear(&name(names.ffn_out), &wide);
             x = self.norm(&name(names.ffn_norm), &ops::add(&x, &narrow));
         }
-        let width = x.len() / ids.len();
+        x
+    }
+
+    /// The row that the head makes of the hidden states of `ids`.
+    pub fn sparse(&self, ids: &[u32], hidden: &[f64], pooled_positions: &[usize]) -> Row {
+        let width = self.width();
         let pooled: Vec<f64> = pooled_positions
             .iter()
-            .flat_map(|position| &x[position * width..(position + 1) * width])
+            .flat_map(|position| &hidden[position * width..(position + 1) * width])
             .copied()
             .collect();
-        let pooled = ops::gelu(&self.linear(names.transform, &pooled));
+        match &self.head {
+            &Head::Splade {
+                pooling,
+                activation,
+            } => self.splade(&pooled, pooling, activation),
+            Head::TokenWeights { layer, unweighted } => {
+                let pooled_ids: Vec<u32> = pooled_positions.iter().map(|&p| ids[p]).collect();
+                let vocabulary = self.tensor(self.family.names().words).shape[0];
+                let weights = self.linear(layer, &pooled);
+                ops::token_weights(&pooled_ids, &weights, unweighted, vocabulary)
+            }
+        }
+    }
+
+    /// A text's vector: of the first token's hidden state, so many values of it.
+    pub fn dense(&self, hidden: &[f64], size: usize) -> Vec<f64> {
+        ops::normalize(&hidden[..size], size)
+    }
+
+    /// The vectors of all tokens but the first, end to end.
+    pub fn multi_vectors(&self, hidden: &[f64]) -> Vec<f64> {
+        let vectors = self.linear("colbert_linear", &hidden[self.width()..]);
+        let width = self.tensor("colbert_linear.bias").data.len();
+        ops::normalize(&vectors, width)
+    }
+
+    /// Of the hidden states.
+    pub fn width(&self) -> usize {
+        self.tensor(self.family.names().words).columns()
+    }
+
+    fn splade(&self, pooled: &[f64], pooling: Pooling, activation: Activation) -> Row {
+        let names = &self.family.names();
+        let pooled = ops::gelu(&self.linear(names.transform, pooled));
         let pooled = self.norm(names.transform_norm, &pooled);
         // A tied decoder is the embedding, and is absent under its own name.
         let decoder = self
@@ -127,7 +186,7 @@ impl Model {
             .weights
             .get(names.decoder_bias)
             .unwrap_or_else(|| self.tensor(names.tied_bias));
-        ops::splade_head(&pooled, decoder, &bias.data, self.pooling, self.activation)
+        ops::splade_head(&pooled, decoder, &bias.data, pooling, activation)
     }
 
     /// The table without the rows before that of the first token.
@@ -216,6 +275,14 @@ impl Family {
                 decoder_bias: "lm_head.decoder.bias",
                 tied_bias: "lm_head.bias",
                 ..Family::Bert.names()
+            },
+            Family::RobertaEncoder => Names {
+                words: "embeddings.word_embeddings.weight",
+                positions: "embeddings.position_embeddings.weight",
+                token_types: Some("embeddings.token_type_embeddings.weight"),
+                embedding_norm: "embeddings.LayerNorm",
+                layers: "encoder.layer",
+                ..Family::Roberta.names()
             },
             Family::DistilBert => Names {
                 words: "distilbert.embeddings.word_embeddings.weight",

@@ -126,6 +126,34 @@ pub fn splade_head(
     Row { weights, winners }
 }
 
+/// The weight of every id: the largest that one of its tokens has, where that is over 0. `weights` has one value a token.
+pub fn token_weights(ids: &[u32], weights: &[f64], unweighted: &[u32], vocabulary: usize) -> Row {
+    let mut row = Row {
+        weights: vec![0.0; vocabulary],
+        winners: vec![0; vocabulary],
+    };
+    for token in 0..ids.len() {
+        let id = ids[token] as usize;
+        if weights[token] > row.weights[id] && !unweighted.contains(&ids[token]) {
+            row.weights[id] = weights[token];
+            row.winners[id] = token;
+        }
+    }
+    row
+}
+
+/// Every row to length 1.
+pub fn normalize(x: &[f64], width: usize) -> Vec<f64> {
+    let mut y = Vec::new();
+    for row in x.chunks_exact(width) {
+        let length = dot(row, row).sqrt();
+        for value in row {
+            y.push(value / length);
+        }
+    }
+    y
+}
+
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     let mut sum = 0.0;

@@ -45,6 +45,8 @@ pub struct RandomModel {
     pub separate_decoder: bool,
     /// Written as a sentence-transformers module; without it the folder says nothing of the head.
     pub head: Option<Head>,
+    /// Values of a token's vector, where tokens have one.
+    pub colbert: Option<usize>,
     pub stored_type: StoredType,
     pub file: WeightFile,
     /// Names as in the first BERT checkpoints, beside tensors that a SPLADE model has no use for.
@@ -63,12 +65,36 @@ pub enum Architecture {
     XlmRoberta,
     #[serde(rename = "CamembertForMaskedLM")]
     Camembert,
+    /// With two layers beside it, each in a file of its own.
+    #[serde(rename = "XLMRobertaModel")]
+    BgeM3,
+    #[serde(rename = "XLMRobertaForTokenClassification")]
+    XlmRobertaTokens,
+    #[serde(rename = "UniCoilEncoder")]
+    UniCoil,
 }
 
 impl Architecture {
     /// Positions start at row `pad_token_id` + 1 of their table, and weights have RoBERTa's names.
     pub fn is_roberta(self) -> bool {
-        matches!(self, Self::Roberta | Self::XlmRoberta | Self::Camembert)
+        !matches!(self, Self::Bert | Self::DistilBert | Self::UniCoil)
+    }
+
+    /// A token has one weight, and not one for each word of the vocabulary.
+    fn has_token_weights(self) -> bool {
+        matches!(self, Self::BgeM3 | Self::XlmRobertaTokens | Self::UniCoil)
+    }
+
+    /// What the names of its encoder's weights begin with.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::Bert | Self::UniCoil => "bert.",
+            Self::DistilBert => "distilbert.",
+            Self::BgeM3 => "",
+            Self::Roberta | Self::XlmRoberta | Self::Camembert | Self::XlmRobertaTokens => {
+                "roberta."
+            }
+        }
     }
 
     /// What `config.json` calls the class, and what the family.
@@ -79,6 +105,9 @@ impl Architecture {
             Self::Roberta => ["RobertaForMaskedLM", "roberta"],
             Self::XlmRoberta => ["XLMRobertaForMaskedLM", "xlm-roberta"],
             Self::Camembert => ["CamembertForMaskedLM", "camembert"],
+            Self::BgeM3 => ["XLMRobertaModel", "xlm-roberta"],
+            Self::XlmRobertaTokens => ["XLMRobertaForTokenClassification", "xlm-roberta"],
+            Self::UniCoil => ["UniCoilEncoder", "bert"],
         }
     }
 }
@@ -127,8 +156,21 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
 });
 
 impl RandomModel {
-    /// All models of the list.
+    /// All models of the list with a SPLADE head.
     pub fn all() -> Vec<Self> {
+        let mut models = Self::list();
+        models.retain(|model| !model.architecture.has_token_weights());
+        models
+    }
+
+    /// All models of the list that weigh tokens.
+    pub fn with_token_weights() -> Vec<Self> {
+        let mut models = Self::list();
+        models.retain(|model| model.architecture.has_token_weights());
+        models
+    }
+
+    fn list() -> Vec<Self> {
         let complete = |changes: &Map<String, Value>| {
             let mut model = CATALOGUE.defaults.clone();
             model.extend(changes.clone());
@@ -144,7 +186,7 @@ impl RandomModel {
 
     /// The model of that name.
     pub fn named(name: &str) -> Self {
-        let found = Self::all().into_iter().find(|model| model.name == name);
+        let found = Self::list().into_iter().find(|model| model.name == name);
         found.unwrap_or_else(|| panic!("models.json has no model {name}"))
     }
 
@@ -234,9 +276,13 @@ impl RandomModel {
             }
         }
         let class = match self.architecture {
-            Architecture::Bert | Architecture::DistilBert => "BertTokenizer",
+            Architecture::Bert | Architecture::DistilBert | Architecture::UniCoil => {
+                "BertTokenizer"
+            }
             Architecture::Roberta => "RobertaTokenizer",
-            Architecture::XlmRoberta => "XLMRobertaTokenizer",
+            Architecture::XlmRoberta | Architecture::BgeM3 | Architecture::XlmRobertaTokens => {
+                "XLMRobertaTokenizer"
+            }
             Architecture::Camembert => "CamembertTokenizer",
         };
         let mut config = json!({"tokenizer_class": class});
@@ -249,9 +295,13 @@ impl RandomModel {
     /// Its tokeniser as one file, `tokenizer.json`: the same as the other files together.
     pub fn tokenizer_json(&self) -> Value {
         match self.architecture {
-            Architecture::Bert | Architecture::DistilBert => self.word_pieces(),
+            Architecture::Bert | Architecture::DistilBert | Architecture::UniCoil => {
+                self.word_pieces()
+            }
             Architecture::Roberta => tokenizers::roberta(),
-            Architecture::XlmRoberta => tokenizers::xlm_roberta(),
+            Architecture::XlmRoberta | Architecture::BgeM3 | Architecture::XlmRobertaTokens => {
+                tokenizers::xlm_roberta()
+            }
             Architecture::Camembert => tokenizers::camembert(),
         }
     }
@@ -300,7 +350,7 @@ impl RandomModel {
 
     fn config(&self) -> Value {
         let [class, family] = self.architecture.names();
-        match self.architecture {
+        let mut config = match self.architecture {
             Architecture::DistilBert => json!({
                 "architectures": [class],
                 "model_type": family,
@@ -330,7 +380,16 @@ impl RandomModel {
                 "type_vocab_size": self.token_types(),
                 "vocab_size": self.vocab,
             }),
+        };
+        if let Architecture::BgeM3 | Architecture::XlmRobertaTokens = self.architecture {
+            config["bos_token_id"] = json!(0);
+            config["eos_token_id"] = json!(2);
         }
+        if self.architecture == Architecture::XlmRobertaTokens {
+            config["id2label"] = json!({"0": "LABEL_0"});
+            config["label2id"] = json!({"LABEL_0": 0});
+        }
+        config
     }
 }
 

@@ -10,6 +10,7 @@ use super::random_model::{Architecture, RandomModel};
 /// A tensor under its Hugging Face name, row-major, already rounded to the type it is stored in.
 pub struct RandomTensor {
     pub name: String,
+    pub stored_type: StoredType,
     pub shape: Vec<usize>,
     pub values: Vec<f32>,
 }
@@ -44,6 +45,7 @@ pub fn tensors(model: &RandomModel, fills: &HashMap<String, Fill>) -> Vec<Random
     let mut list = List {
         model,
         fills,
+        stored_type: model.stored_type,
         tensors: Vec::new(),
     };
     match model.architecture {
@@ -52,6 +54,16 @@ pub fn tensors(model: &RandomModel, fills: &HashMap<String, Fill>) -> Vec<Random
         Architecture::Roberta | Architecture::XlmRoberta | Architecture::Camembert => {
             list.roberta()
         }
+        Architecture::BgeM3 => list.bge_m3(),
+        Architecture::XlmRobertaTokens => {
+            list.encoder();
+            list.token_weight("classifier");
+        }
+        Architecture::UniCoil => {
+            list.encoder();
+            list.pooler();
+            list.token_weight("coil_encoder.tok_proj");
+        }
     }
     list.tensors
 }
@@ -59,13 +71,15 @@ pub fn tensors(model: &RandomModel, fills: &HashMap<String, Fill>) -> Vec<Random
 struct List<'a> {
     model: &'a RandomModel,
     fills: &'a HashMap<String, Fill>,
+    /// Of the tensors that are added next.
+    stored_type: StoredType,
     tensors: Vec<RandomTensor>,
 }
 
 impl List<'_> {
     fn bert(&mut self) {
         let (vocab, hidden) = (self.model.vocab, self.model.hidden());
-        self.encoder("bert");
+        self.encoder();
         self.linear("cls.predictions.transform.dense", hidden, hidden);
         self.norm("cls.predictions.transform.LayerNorm");
         self.decoder("cls.predictions.decoder.weight", "cls.predictions.bias");
@@ -77,7 +91,7 @@ impl List<'_> {
 
     fn roberta(&mut self) {
         let (vocab, hidden) = (self.model.vocab, self.model.hidden());
-        self.encoder("roberta");
+        self.encoder();
         self.linear("lm_head.dense", hidden, hidden);
         self.norm("lm_head.layer_norm");
         self.decoder("lm_head.decoder.weight", "lm_head.bias");
@@ -86,16 +100,41 @@ impl List<'_> {
         }
     }
 
-    fn encoder(&mut self, family: &str) {
+    fn bge_m3(&mut self) {
+        let hidden = self.model.hidden();
+        self.encoder();
+        self.pooler();
+        // The layers in files of their own, whatever type the others are stored in.
+        self.stored_type = StoredType::F16;
+        self.token_weight("sparse_linear");
+        let width = self.model.colbert.expect("the width of a token's vector");
+        self.linear("colbert_linear", width, hidden);
+    }
+
+    /// A layer behind the encoder that pretraining needs and nothing else.
+    fn pooler(&mut self) {
+        let hidden = self.model.hidden();
+        let prefix = self.model.architecture.prefix();
+        self.linear(&format!("{prefix}pooler.dense"), hidden, hidden);
+    }
+
+    fn token_weight(&mut self, name: &str) {
+        let hidden = self.model.hidden();
+        self.add("token_weight", &format!("{name}.weight"), &[1, hidden]);
+        self.add("bias", &format!("{name}.bias"), &[1]);
+    }
+
+    fn encoder(&mut self) {
         let &RandomModel { layers, ffn, .. } = self.model;
         let hidden = self.model.hidden();
         let tables = [
             ("position", self.model.position_rows()),
             ("token_type", self.model.token_types()),
         ];
-        self.embeddings(family, &tables);
+        self.embeddings(&tables);
+        let prefix = self.model.architecture.prefix();
         for layer in 0..layers {
-            let name = |part: &str| format!("{family}.encoder.layer.{layer}.{part}");
+            let name = |part: &str| format!("{prefix}encoder.layer.{layer}.{part}");
             for part in ["query", "key", "value"] {
                 self.linear(&name(&format!("attention.self.{part}")), hidden, hidden);
             }
@@ -115,7 +154,7 @@ impl List<'_> {
             ..
         } = self.model;
         let hidden = self.model.hidden();
-        self.embeddings("distilbert", &[("position", max_positions)]);
+        self.embeddings(&[("position", max_positions)]);
         for layer in 0..layers {
             let name = |part: &str| format!("distilbert.transformer.layer.{layer}.{part}");
             for part in ["q_lin", "k_lin", "v_lin", "out_lin"] {
@@ -132,12 +171,13 @@ impl List<'_> {
     }
 
     /// The table of words, further tables, and the LayerNorm over their sum.
-    fn embeddings(&mut self, family: &str, tables: &[(&str, usize)]) {
+    fn embeddings(&mut self, tables: &[(&str, usize)]) {
+        let prefix = self.model.architecture.prefix();
         for &(table, rows) in [("word", self.model.vocab)].iter().chain(tables) {
-            let name = format!("{family}.embeddings.{table}_embeddings.weight");
+            let name = format!("{prefix}embeddings.{table}_embeddings.weight");
             self.add("embedding", &name, &[rows, self.model.hidden()]);
         }
-        self.norm(&format!("{family}.embeddings.LayerNorm"));
+        self.norm(&format!("{prefix}embeddings.LayerNorm"));
     }
 
     fn linear(&mut self, name: &str, outputs: usize, inputs: usize) {
@@ -169,10 +209,11 @@ impl List<'_> {
         let fill = self.fills[kind];
         let values = SplitMix64::named(name, self.model.seed)
             .take(shape.iter().product())
-            .map(|bits| self.model.stored_type.round(fill.value(bits)))
+            .map(|bits| self.stored_type.round(fill.value(bits)))
             .collect();
         self.tensors.push(RandomTensor {
             name: name.to_owned(),
+            stored_type: self.stored_type,
             shape: shape.to_vec(),
             values,
         });

@@ -238,9 +238,13 @@ pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
 #[serde(deny_unknown_fields)]
 pub struct Row {
     id: Box<RawValue>,
+    #[serde(default)]
     pub indices: Vec<u32>,
+    #[serde(default)]
     pub values: Vec<f32>,
     pub tokens: Option<Vec<String>>,
+    pub dense: Option<Vec<f32>>,
+    pub colbert: Option<Vec<Vec<f32>>>,
 }
 
 impl Row {
@@ -284,11 +288,18 @@ pub fn assert_same_vectors(found: &[Row], expected: &[Row]) {
     assert_eq!(found.len(), expected.len());
     let mut agreement = Agreement::within(ROW_TOLERANCE);
     for (number, (found, expected)) in found.iter().zip(expected).enumerate() {
-        agreement.row(
-            &format!("row {number}"),
-            &found.entries(),
-            &expected.entries(),
-        );
+        let what = format!("row {number}");
+        agreement.row(&what, &found.entries(), &expected.entries());
+        let vectors = |row: &Row| {
+            let dense = row.dense.as_slice();
+            let colbert = row.colbert.as_deref().unwrap_or_default();
+            dense.iter().chain(colbert).cloned().collect::<Vec<_>>()
+        };
+        let (found, expected) = (vectors(found), vectors(expected));
+        agreement.exact(&what, found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            agreement.vector(&what, found, expected);
+        }
     }
     agreement.finish("rows");
 }

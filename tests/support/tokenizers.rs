@@ -82,7 +82,7 @@ pub fn write_merges(tokenizer: &Value, folder: &Path) {
 pub fn sentencepiece(tokenizer: &Value, family: Architecture) -> Vec<u8> {
     let vocabulary = &tokenizer["model"]["vocab"];
     let first = match family {
-        Architecture::XlmRoberta => 4,
+        Architecture::XlmRoberta | Architecture::BgeM3 | Architecture::XlmRobertaTokens => 4,
         // <s> and </s> of sentencepiece itself follow five of the family's own.
         Architecture::Camembert => 7,
         other => panic!("{other:?} has no pieces"),

@@ -14,6 +14,9 @@ use zip::{CompressionMethod, ZipWriter};
 use super::random_model::{RandomModel, WeightFile, write_json};
 use super::random_tensors::{RandomTensor, StoredType};
 
+/// Layers that have a file of their own in a model that has them, `NAME.pt`.
+const LAYER_FILES: [&str; 2] = ["sparse_linear", "colbert_linear"];
+
 /// A tensor as its file has it.
 struct Stored {
     name: String,
@@ -24,11 +27,16 @@ struct Stored {
 
 /// Writes the weights of `model` into `folder`.
 pub fn write(model: &RandomModel, folder: &Path) {
-    let mut tensors: Vec<Stored> = model
-        .tensors()
-        .into_iter()
-        .map(|t| stored(t, model.stored_type))
-        .collect();
+    let mut tensors: Vec<Stored> = model.tensors().into_iter().map(stored).collect();
+    for name in LAYER_FILES {
+        let prefix = format!("{name}.");
+        let layer: Vec<Stored> = tensors
+            .extract_if(.., |tensor| tensor.name.starts_with(&prefix))
+            .collect();
+        if !layer.is_empty() {
+            write_layer(folder, name, &layer);
+        }
+    }
     if model.old_names {
         rename_as_of_old(&mut tensors);
         tensors.extend(unused(model));
@@ -43,9 +51,10 @@ pub fn write(model: &RandomModel, folder: &Path) {
     }
 }
 
-fn stored(tensor: RandomTensor, stored_type: StoredType) -> Stored {
+fn stored(tensor: RandomTensor) -> Stored {
     let RandomTensor {
         name,
+        stored_type,
         shape,
         values,
     } = tensor;
@@ -89,18 +98,17 @@ fn rename_as_of_old(tensors: &mut [Stored]) {
 fn unused(model: &RandomModel) -> Vec<Stored> {
     let zeros = |name: &str, shape: [usize; 2]| {
         let values = vec![0.0; shape.iter().product()];
-        stored(
-            RandomTensor {
-                name: name.to_owned(),
-                shape: shape.to_vec(),
-                values,
-            },
-            model.stored_type,
-        )
+        stored(RandomTensor {
+            name: name.to_owned(),
+            stored_type: model.stored_type,
+            shape: shape.to_vec(),
+            values,
+        })
     };
+    let prefix = model.architecture.prefix();
     vec![
         zeros(
-            &format!("{}.pooler.dense.weight", family(model)),
+            &format!("{prefix}pooler.dense.weight"),
             [model.hidden(), model.hidden()],
         ),
         zeros("cls.seq_relationship.weight", [2, model.hidden()]),
@@ -108,18 +116,10 @@ fn unused(model: &RandomModel) -> Vec<Stored> {
     ]
 }
 
-fn family(model: &RandomModel) -> &'static str {
-    if model.architecture.is_roberta() {
-        "roberta"
-    } else {
-        "bert"
-    }
-}
-
 /// 0, 1, 2, ... as integers: a constant that older versions of transformers saved with BERT and RoBERTa.
 fn position_ids(model: &RandomModel) -> Stored {
     Stored {
-        name: format!("{}.embeddings.position_ids", family(model)),
+        name: format!("{}embeddings.position_ids", model.architecture.prefix()),
         dtype: Dtype::I64,
         shape: vec![1, model.position_rows()],
         bytes: (0..model.position_rows() as i64)
@@ -154,34 +154,61 @@ fn write_shards(folder: &Path, tensors: &[Stored]) {
     );
 }
 
-/// An archive as `torch.save` lays it out, around the pickle stream that it wrote for this model.
+/// `pytorch_model.bin`, around the pickle stream that was kept for this model.
 fn write_bin(model: &RandomModel, path: &Path, tensors: &[Stored]) {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let kept = |ending: &str| {
-        let path = golden.join(format!("{}.{ending}", model.name));
-        fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-    };
     let storages: Vec<String> =
-        serde_json::from_slice(&kept("storages.json")).expect("a list of tensor names");
+        serde_json::from_slice(&kept(&format!("{}.storages.json", model.name)))
+            .expect("a list of tensor names");
+    let tensor = |name: &String| {
+        let tensor = tensors.iter().find(|tensor| tensor.name == *name);
+        let tensor = tensor.unwrap_or_else(|| panic!("{} has no tensor {name}", model.name));
+        tensor.bytes.as_slice()
+    };
+    let storages: Vec<&[u8]> = storages.iter().map(tensor).collect();
+    let pickle = kept(&format!("{}.data.pkl", model.name));
+    write_archive(path, "archive", &pickle, &storages);
+}
 
-    let mut archive = ZipWriter::new(File::create(path).expect("pytorch_model.bin is created"));
+/// A linear layer by itself, in a file that has its name.
+fn write_layer(folder: &Path, name: &str, tensors: &[Stored]) {
+    let [weight, bias] = tensors else {
+        panic!("{name} is not a weight and a bias");
+    };
+    let [outputs, inputs] = weight.shape[..] else {
+        panic!("{} is no matrix", weight.name);
+    };
+    let pickle = kept(&format!("{name}_{outputs}x{inputs}.data.pkl"));
+    let path = folder.join(format!("{name}.pt"));
+    write_archive(&path, name, &pickle, &[&weight.bytes, &bias.bytes]);
+}
+
+/// A file that was written once for good.
+fn kept(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
+    fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// An archive as `torch.save` lays it out, around the pickle stream that it wrote.
+pub fn write_archive(path: &Path, root: &str, pickle: &[u8], storages: &[&[u8]]) {
+    let file = File::create(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut archive = ZipWriter::new(file);
     let mut entry = |name: &str, bytes: &[u8]| {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .with_alignment(64);
         archive
-            .start_file(format!("archive/{name}"), options)
+            .start_file(format!("{root}/{name}"), options)
             .expect("an entry begins");
         archive.write_all(bytes).expect("an entry is written");
     };
-    entry("data.pkl", &kept("data.pkl"));
+    entry("data.pkl", pickle);
     entry(".format_version", b"1");
     entry(".storage_alignment", b"64");
     entry("byteorder", b"little");
-    for (key, name) in storages.iter().enumerate() {
-        let tensor = tensors.iter().find(|tensor| tensor.name == *name);
-        let tensor = tensor.unwrap_or_else(|| panic!("{} has no tensor {name}", model.name));
-        entry(&format!("data/{key}"), &tensor.bytes);
+    for (key, bytes) in storages.iter().enumerate() {
+        entry(&format!("data/{key}"), bytes);
     }
     entry("version", b"3\n");
     archive.finish().expect("the archive is finished");
