@@ -28,10 +28,10 @@ const OFFSETS_FILE: &str = "colbert_offsets.npy";
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[non_exhaustive]
 pub enum VectorType {
-    /// As they were computed, in 32 bits: NumPy's `<f4`.
+    /// In 32 bits, NumPy's `<f4`: as the CPU computes them. Those of a GPU have 16 bits, and lose nothing there.
     #[default]
     F32,
-    /// Rounded to the nearest of 16 bits, half of the space: NumPy's `<f2`.
+    /// Rounded to the nearest of 16 bits, NumPy's `<f2`: half of the space.
     F16,
 }
 
