@@ -40,8 +40,8 @@ struct Scratch {
 struct RunningSoftmax {
     largest: Vec<f32>, // [rows]
     sums: Vec<f32>,    // [rows] of exp(score - largest)
-    /// [rows]: what the sums and products of the blocks before are to be multiplied by, since a larger score came.
-    factors: Vec<f32>,
+    /// What the sums and products of the blocks before are to be multiplied by, since a larger score came.
+    factors: Vec<f32>, // [rows]
 }
 
 /// `context[t] = softmax(q[t]·Kᵀ / √D)·V` for every token, head by head.

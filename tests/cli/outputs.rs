@@ -227,6 +227,18 @@ fn what_a_model_does_not_have_is_wrong_usage() {
         ),
         (
             "bge_m3",
+            "--outputs sparse --truncate-dim 7",
+            "a size of dense vectors, which are not asked for",
+            "leave the size out",
+        ),
+        (
+            "bge_m3",
+            "--outputs dense --top-k 3",
+            "limits on the weights of sparse rows, which are not asked for",
+            "leave the limits out",
+        ),
+        (
+            "bge_m3",
             "--outputs sparse,lexical",
             "invalid value 'lexical' for '--outputs <OUTPUTS>'",
             "[possible values: sparse, dense, colbert]",

@@ -53,8 +53,8 @@ const _: () = assert!(TokenTerms::NONE == DeviceSlots::NONE);
 #[derive(Debug)]
 pub(in crate::cuda) struct Slots {
     terms: TokenTerms,
-    /// [T]: the slots of the terms; or, where positions are wanted, one for every token.
-    slots: Vec<u32>,
+    /// The slots of the terms; or, where positions are wanted, one for every token.
+    slots: Vec<u32>, // [T]
     /// Slots.
     weights: usize,
     /// Rows of the first tokens of the documents that have a token, and of all other tokens.

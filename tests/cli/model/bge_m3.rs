@@ -261,6 +261,17 @@ fn layers_that_want_to_run_code() {
     }
 }
 
+/// Files of these names mean nothing beside other models.
+#[test]
+fn layers_beside_another_model() {
+    let sandbox = Sandbox::new();
+    let expected = sandbox.encode_texts("", &TEXTS);
+    for file in [SPARSE, COLBERT] {
+        sandbox.write(&format!("model/{file}"), "<!DOCTYPE html>");
+    }
+    assert_same_vectors(&sandbox.encode_texts("", &TEXTS), &expected);
+}
+
 #[test]
 fn layers_among_the_other_weights() {
     let sandbox = bge_m3();
