@@ -12,6 +12,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use support::passages::passages;
 use support::peak_memory::peak_memory;
 use support::random_model::{RandomModel, TokenizerFile};
 use support::tokenizers;
@@ -64,13 +65,7 @@ fn lexpeak(command: &str, model: &Path) -> Command {
 
 /// Lines of real passages, each a text longer than the model takes.
 fn long_texts(count: usize) -> String {
-    let passages = include_str!("../samples/wordnet.jsonl").lines();
-    let passages: Vec<String> = passages
-        .map(|line| {
-            let row: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
-            row["text"].as_str().expect("a text").to_owned()
-        })
-        .collect();
+    let passages = passages();
     let text = |first: usize| {
         let mut text = String::new();
         for passage in passages.iter().cycle().skip(first * 7).take(PASSAGES) {

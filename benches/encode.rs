@@ -17,6 +17,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use gemm::{Parallelism, gemm};
 use lexpeak::{EncodeOptions, Encoder, ModelSpec};
 use support::demo_model;
+use support::passages::passages;
 use support::peak_memory::peak_memory;
 use support::random_model::RandomModel;
 
@@ -192,20 +193,6 @@ fn matmul(c: &mut Criterion) {
     group.throughput(Throughput::Elements(product.run() as u64));
     group.bench_function("2048x768x3072", |b| b.iter(|| product.run()));
     group.finish();
-}
-
-/// The bundled sample passages.
-fn passages() -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/wordnet.jsonl");
-    let text = |line: &str| {
-        let row: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
-        row["text"].as_str().expect("a text").to_owned()
-    };
-    fs::read_to_string(path)
-        .expect("sample passages")
-        .lines()
-        .map(text)
-        .collect()
 }
 
 /// 32 different texts of at least `length` tokens, made of real passages.

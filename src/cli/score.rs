@@ -149,13 +149,10 @@ fn named(scores: &Scores, weights: ScoreWeights) -> impl Iterator<Item = (&'stat
 
 /// `D,S,C`: weights of the dense, sparse and colbert scores.
 fn parse_weights(text: &str) -> Result<ScoreWeights, String> {
-    let weights: Vec<f64> = text
-        .split(',')
-        .map(|weight| weight.trim().parse())
-        .collect::<Result<_, _>>()
-        .map_err(|_| "give three numbers, dense,sparse,colbert".to_owned())?;
-    match weights.as_slice() {
-        &[dense, sparse, colbert] => {
+    let weights = text.split(',').map(|weight| weight.trim().parse());
+    let weights: Result<Vec<f64>, _> = weights.collect();
+    match weights.as_deref() {
+        Ok(&[dense, sparse, colbert]) => {
             ScoreWeights::new(dense, sparse, colbert).map_err(|error| error.to_string())
         }
         _ => Err("give three numbers, dense,sparse,colbert".to_owned()),

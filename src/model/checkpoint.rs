@@ -197,7 +197,7 @@ impl Checkpoint {
             (path, tensors)
         };
         for layer in layers {
-            let file = format!("{layer}.pt");
+            let file = layer_file_name(layer);
             if has(folder, &file) {
                 let named = read_weight_file(&folder.join(file))?.into_iter();
                 tensors.extend(named.map(|tensor| StoredTensor {
@@ -229,7 +229,7 @@ impl Checkpoint {
 
     /// The file of its own that a layer has, if it has one.
     pub(crate) fn layer_file(&self, layer: &str) -> Option<PathBuf> {
-        let file = format!("{layer}.pt");
+        let file = layer_file_name(layer);
         let has_file = self.layers.contains(&layer) && has(&self.folder, &file);
         has_file.then(|| self.folder.join(file))
     }
@@ -252,6 +252,11 @@ impl Checkpoint {
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
+}
+
+/// What the file of a layer that has its own is called.
+pub(crate) fn layer_file_name(layer: &str) -> String {
+    format!("{layer}.pt")
 }
 
 fn has(folder: &Path, name: &str) -> bool {

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use hf_hub::api::sync::ApiBuilder;
 use hf_hub::{Cache, Repo};
 
-use super::checkpoint::{PICKLE, PICKLE_INDEX, SAFETENSORS, SAFETENSORS_INDEX, ShardIndex};
+use super::checkpoint::{
+    PICKLE, PICKLE_INDEX, SAFETENSORS, SAFETENSORS_INDEX, ShardIndex, layer_file_name,
+};
 use super::files::{plain_relative_path, read_json};
 use super::layout::Module;
 use super::spec::{Architecture, Config};
@@ -23,8 +25,11 @@ const DESCRIPTIONS: [&str; 5] = [
     "config_sentence_transformers.json",
 ];
 
-/// Layers of BGE-M3. They are small: wherever they are they are fetched.
-const LAYERS: [&str; 2] = ["sparse_linear.pt", "colbert_linear.pt"];
+/// Files of the layers that have their own. They are small: wherever they are they are fetched.
+fn layer_files(architecture: Architecture) -> impl Iterator<Item = String> {
+    let layers = architecture.layers_in_files().iter();
+    layers.map(|layer| layer_file_name(layer))
+}
 
 /// The tokeniser in each of its forms, in order of preference: with one of them there, none of those after it is needed.
 const TOKENIZERS: [&[&str]; 4] = [
@@ -95,8 +100,8 @@ fn cached(id: &str) -> Option<PathBuf> {
         .all(|module| known(&format!("{}/config.json", module.path)));
     // A config.json of which nothing is known here is an error later on.
     let architecture = Config::read(folder).and_then(|config| config.architecture());
-    let layers = architecture.map_or(&[][..], Architecture::layers_in_files);
-    let layers_known = layers.iter().all(|layer| known(&format!("{layer}.pt")));
+    let layers_known = (architecture.ok())
+        .is_none_or(|architecture| layer_files(architecture).all(|file| known(&file)));
     let descriptions_known = DESCRIPTIONS
         .into_iter()
         .chain(tokenizer_files(has))
@@ -167,13 +172,13 @@ fn download(id: &str) -> Result<PathBuf> {
     }
     let config = repo.get("config.json").map_err(failed)?;
     let folder = config.parent().map(PathBuf::from).unwrap_or_default();
-    for name in DESCRIPTIONS
+    let known = DESCRIPTIONS
         .into_iter()
-        .chain(LAYERS)
         .chain(tokenizer_files(|name| files.contains(&name)))
-        .filter(|name| !files.contains(name))
-    {
-        note_absence(&folder, name);
+        .map(str::to_owned)
+        .chain(layer_files(Architecture::BgeM3));
+    for name in known.filter(|name| !files.contains(&name.as_str())) {
+        note_absence(&folder, &name);
     }
     Ok(folder)
 }
@@ -188,7 +193,7 @@ fn wanted<'a>(files: &[&'a str]) -> Vec<&'a str> {
     };
     let is_description = |name: &str| {
         DESCRIPTIONS.contains(&name)
-            || LAYERS.contains(&name)
+            || layer_files(Architecture::BgeM3).any(|file| file == name)
             || tokenizer_files(has).any(|needed| needed == name)
             || matches!(name.split_once('/'), Some((_, "config.json")))
             || name == format!("{stem}{extension}.index.json")

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::checkpoint::{COLBERT_LINEAR, Checkpoint, SPARSE_LINEAR};
+use super::checkpoint::{COLBERT_LINEAR, Checkpoint, SPARSE_LINEAR, layer_file_name};
 use super::files::read_json;
 use super::head::{Head, TokenWeightHead};
 use super::layout::Layout;
@@ -111,7 +111,7 @@ fn colbert_size(checkpoint: &Checkpoint) -> Result<usize> {
     let missing: Vec<String> = [SPARSE_LINEAR, COLBERT_LINEAR]
         .into_iter()
         .filter(|layer| checkpoint.layer_file(layer).is_none() && weight(layer).is_none())
-        .map(|layer| format!("{layer}.pt"))
+        .map(layer_file_name)
         .collect();
     if !missing.is_empty() {
         let are = if missing.len() == 1 { "is" } else { "are" };

@@ -159,21 +159,9 @@ fn what_a_model_does_not_have_is_noted() {
 /// copy of the whole for another runtime.
 fn bge_m3() -> Sandbox {
     let sandbox = Sandbox::with(&RandomModel::named("bge_m3_bin"));
-    let module = |index: usize, path: &str, class: &str| {
-        let class = format!("sentence_transformers.models.{class}");
-        json!({"idx": index, "name": index.to_string(), "path": path, "type": class})
-    };
-    let modules = json!([
-        module(0, "", "Transformer"),
-        module(1, "1_Pooling", "Pooling"),
-        module(2, "2_Normalize", "Normalize"),
-    ]);
-    sandbox.write("model/modules.json", modules.to_string());
-    for folder in ["1_Pooling", "onnx"] {
-        fs::create_dir(sandbox.path("model").join(folder)).expect("a folder");
-    }
     let pooling = json!({"word_embedding_dimension": 60, "pooling_mode_cls_token": true});
-    sandbox.write("model/1_Pooling/config.json", pooling.to_string());
+    sandbox.write_dense_modules(&pooling);
+    fs::create_dir(sandbox.path("model/onnx")).expect("a folder");
     let length = json!({"max_seq_length": 30, "do_lower_case": false});
     sandbox.write("model/sentence_bert_config.json", length.to_string());
     sandbox.write("model/onnx/model.onnx", "the same weights again");

@@ -5,6 +5,7 @@
 pub mod agreement;
 pub mod demo_model;
 pub mod golden_rows;
+pub mod passages;
 pub mod peak_memory;
 pub mod random_model;
 pub mod random_tensors;

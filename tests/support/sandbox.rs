@@ -78,6 +78,22 @@ impl Sandbox {
         self.write(name, json_lines(texts));
     }
 
+    /// Makes the model one of sentence-transformers that gives dense vectors, as BAAI/bge-m3 is, with this pooling.
+    pub fn write_dense_modules(&self, pooling: &Value) {
+        let module = |index: usize, path: &str, class: &str| {
+            let class = format!("sentence_transformers.models.{class}");
+            json!({"idx": index, "name": index.to_string(), "path": path, "type": class})
+        };
+        let modules = json!([
+            module(0, "", "Transformer"),
+            module(1, "1_Pooling", "Pooling"),
+            module(2, "2_Normalize", "Normalize"),
+        ]);
+        self.write("model/modules.json", modules.to_string());
+        fs::create_dir(self.path("model/1_Pooling")).expect("a folder");
+        self.write("model/1_Pooling/config.json", pooling.to_string());
+    }
+
     #[track_caller]
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))

@@ -79,19 +79,30 @@ struct ResultMemory {
 }
 
 impl Slots {
+    /// The plan of what is wanted: of the rest it has nothing.
     fn new(batch: &PackedBatch, want: Want) -> Self {
-        let terms = TokenTerms::of(batch);
+        let OutputSizes {
+            sparse,
+            dense,
+            colbert,
+        } = want.outputs;
+        let terms = match sparse {
+            true => TokenTerms::of(batch),
+            false => TokenTerms::of(&PackedBatch::new()),
+        };
         let (slots, weights) = match want.positions {
             false => (terms.slots().to_vec(), terms.len()),
             true => (own_slots(&terms), batch.tokens()),
         };
         let bounds = batch.cu_seqlens().windows(2);
-        let tokens = bounds.filter(|ends| ends[0] < ends[1]);
+        let texts = bounds.filter(|ends| ends[0] < ends[1]);
+        let first = texts.clone().filter(|_| dense.is_some());
+        let later = texts.filter(|_| colbert.is_some());
         Self {
             slots,
             weights,
-            first: tokens.clone().map(|ends| ends[0]).collect(),
-            later: tokens.flat_map(|ends| ends[0] + 1..ends[1]).collect(),
+            first: first.map(|ends| ends[0]).collect(),
+            later: later.flat_map(|ends| ends[0] + 1..ends[1]).collect(),
             terms,
         }
     }
@@ -234,7 +245,7 @@ impl<T: Storage> HeadStage<T> for TokenStage<T> {
                 weight: self.weight.as_view(),
                 bias: self.bias.as_view(),
                 // SAFETY: the plan's words were uploaded, nobody writes to them while they are borrowed, and they begin
-                // with a slot for every token.
+                // with a slot for every token where weights are wanted.
                 slots: unsafe { DeviceSlots::new(words.slice(..tokens), plan.weights) },
                 out: has_vectors.then(|| hidden.slice_mut(..)), // [T, H]
                 weights,
@@ -245,7 +256,8 @@ impl<T: Storage> HeadStage<T> for TokenStage<T> {
             normalize(&self.layer_norm, &sums, norm, eps, &mut hidden)?; // [T, H]
         }
 
-        let (first, later) = (plan.first.len(), plan.later.len());
+        let first = plan.slots.len()..plan.slots.len() + plan.first.len();
+        let later = first.end..first.end + plan.later.len();
         // SAFETY: as above; behind the slots are the rows of first and of later tokens, all of the batch.
         let rows = |range| unsafe { DeviceRows::new(words.slice(range), tokens) };
         let [dense, colbert] = plan.vector_values(want);
@@ -253,7 +265,7 @@ impl<T: Storage> HeadStage<T> for TokenStage<T> {
         if let Some(size) = outputs.dense {
             self.normalize_hidden.launch(L2NormalizeArgs {
                 x: hidden.slice(..),
-                rows: rows(tokens..tokens + first),
+                rows: rows(first),
                 width: size,
                 out: dense_vectors.slice_mut(..), // [documents, size]
             })?;
@@ -262,7 +274,6 @@ impl<T: Storage> HeadStage<T> for TokenStage<T> {
             let stride = size.next_multiple_of(8);
             let mut vectors = workspace.sums.slice_mut(..tokens * stride);
             linear(&kernels.linear, &hidden, &kernels.layer, None, &mut vectors)?; // [T, M]
-            let later = tokens + first..tokens + first + later;
             kernels.normalize.launch(L2NormalizeArgs {
                 x: vectors.slice(..),
                 rows: rows(later),
@@ -396,6 +407,37 @@ mod tests {
             sorted.sort_unstable();
             prop_assert!(sorted.into_iter().eq(0..batch.tokens() as u32));
             prop_assert_eq!(plan.vector_values(want), [firsts * 16, plan.later.len() * 24]);
+        }
+    }
+
+    #[test]
+    fn nothing_is_planned_for_what_is_not_wanted() {
+        let mut batch = PackedBatch::new();
+        let sequence = TokenSequence {
+            ids: vec![0, 5, 2],
+            special: vec![true, false, true],
+            truncated: false,
+        };
+        batch.push(&sequence, true);
+        for choice in 1..8 {
+            let [sparse, dense, colbert] = [1, 2, 4].map(|output| choice & output != 0);
+            let outputs = OutputSizes {
+                sparse,
+                dense: dense.then_some(8),
+                colbert: colbert.then_some(8),
+            };
+            let want = Want {
+                outputs,
+                positions: false,
+                min_weight: 0.0,
+                top_k: None,
+            };
+            let plan = Slots::new(&batch, want);
+            let lens: Vec<usize> = plan.words().map(<[u32]>::len).collect();
+            let expected = [(sparse, 3), (dense, 1), (colbert, 2)];
+            let expected = expected.map(|(wanted, len)| if wanted { len } else { 0 });
+            assert_eq!(lens, expected, "{outputs:?}");
+            assert_eq!(plan.weights, expected[0]);
         }
     }
 }

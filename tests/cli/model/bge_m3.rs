@@ -330,18 +330,7 @@ fn names_with_a_prefix() {
 /// The model with the modules of sentence-transformers, as BAAI/bge-m3 has them, and this pooling.
 fn with_modules(model: &str, pooling: Value) -> Sandbox {
     let sandbox = named(model);
-    let module = |index: usize, path: &str, class: &str| {
-        let class = format!("sentence_transformers.models.{class}");
-        json!({"idx": index, "name": index.to_string(), "path": path, "type": class})
-    };
-    let modules = json!([
-        module(0, "", "Transformer"),
-        module(1, "1_Pooling", "Pooling"),
-        module(2, "2_Normalize", "Normalize"),
-    ]);
-    sandbox.write("model/modules.json", modules.to_string());
-    fs::create_dir(sandbox.path("model/1_Pooling")).expect("a folder");
-    sandbox.write("model/1_Pooling/config.json", pooling.to_string());
+    sandbox.write_dense_modules(&pooling);
     sandbox
 }
 
